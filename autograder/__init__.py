@@ -1,0 +1,1 @@
+"""The autograder: builds the notebooks and judges what students hand in."""

@@ -1,0 +1,1 @@
+"""From one source file per topic to everything that is made from it."""

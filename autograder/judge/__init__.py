@@ -1,0 +1,1 @@
+"""Judging: from one submission to one verdict, in the trusted process."""

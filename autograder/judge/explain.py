@@ -1,0 +1,106 @@
+"""From a check's failure to a message for the student, with the mistake's name where it is known.
+
+A check may name the mistake itself. Otherwise the calls that it made are made again on every
+typical mistake of the exercise: the one that answers just as the student's code did is the cause.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from autograder.authoring.answers import Mistake, as_function, load_mistakes
+from autograder.authoring.reference import load_reference
+from autograder.judge.checking import CheckFailure, first_change
+from autograder.judge.student import Call, Student, StudentError
+from autograder.sandbox.wire import decode
+
+NOT_WRITTEN = "not implemented yet"
+TOLERANCE = 1e-5
+
+
+def explain(
+    error: BaseException | None, student: Student | None, topic: str, exercise: str
+) -> tuple[str, str | None, bool]:
+    """Return the message, the mistake's name if known, and whether a person should look."""
+    if error is None:
+        return "", None, False
+    if isinstance(error, pytest.skip.Exception):
+        return str(error), None, False
+    if isinstance(error, StudentError) and error.is_a("NotImplementedError"):
+        return NOT_WRITTEN, None, False
+    if isinstance(error, StudentError):
+        message, review = error.message if error.fatal else f"your code raised {error}", error.fatal
+    elif isinstance(error, AssertionError):
+        message, review = str(error), False
+    else:
+        message = f"what came back could not be checked: {type(error).__name__}: {error}"
+        review = True
+    mistakes = [mistake for mistake in load_mistakes(topic) if mistake.exercise == exercise]
+    named = error.mistake if isinstance(error, CheckFailure) else None
+    if named is not None:
+        short = named.removeprefix(f"{exercise}__")
+        found = next((mistake for mistake in mistakes if mistake.name == short), None)
+    else:
+        found = _recognise(mistakes, student.calls if student else [], topic, exercise)
+    if found is None:
+        return message, None, review
+    return f"{message}\nIt looks like this mistake: {found.hint}", found.name, review
+
+
+def _recognise(
+    mistakes: list[Mistake], calls: list[Call], topic: str, exercise: str
+) -> Mistake | None:
+    """Return the first mistake that answers every recorded call as the student's code did."""
+    calls = [call for call in calls if call.name == exercise]
+    if not calls or not all(call.arguments for call in calls):
+        return None
+    right = [_replay(getattr(load_reference(topic), exercise), call) for call in calls]
+    given = [call.error if call.error is not None else call.result for call in calls]
+    if _same(given, right):
+        return None
+    for mistake in mistakes:
+        if mistake.replay:
+            function = as_function(mistake, topic)
+            if all(
+                _same(answer, _replay(function, call))
+                for answer, call in zip(given, calls, strict=True)
+            ):
+                return mistake
+    return None
+
+
+def _replay(function: Any, call: Call) -> Any:
+    args, kwargs = decode(call.arguments)
+    torch.manual_seed(0)
+    try:
+        return function(*args, **kwargs)
+    except Exception as error:  # an exception is an answer like any other
+        return error
+
+
+def _same(left: Any, right: Any) -> bool:
+    """Compare two answers, numbers with a small tolerance, exceptions by their type."""
+    if isinstance(left, StudentError):
+        return isinstance(right, BaseException) and type(right).__name__ == left.type_name
+    if isinstance(left, Tensor) and isinstance(right, Tensor):
+        if left.shape != right.shape or left.dtype != right.dtype:
+            return False
+        return torch.allclose(
+            left.detach().double(), right.detach().double(), TOLERANCE, TOLERANCE, equal_nan=True
+        )
+    if isinstance(left, nn.Module) and isinstance(right, nn.Module):
+        return not first_change(left, right)
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        pairs = zip(left, right, strict=False)
+        return len(left) == len(right) and all(_same(a, b) for a, b in pairs)
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(_same(left[k], right[k]) for k in left)
+    if isinstance(left, int | float) and isinstance(right, int | float):
+        close = math.isclose(left, right, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return close or (left != left and right != right)
+    return type(left) is type(right) and left == right

@@ -1,0 +1,1 @@
+"""The sandbox: the walls, and the program that runs student code inside them."""

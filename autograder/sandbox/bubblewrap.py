@@ -1,0 +1,147 @@
+"""The walls: the bubblewrap command line that student code runs behind.
+
+Every namespace is unshared: no network, no other process in sight, a file system that holds only
+the Python installation, `course_utils`, `data/` and this folder, all read-only. The work folder
+and /tmp are empty, private, and limited in size.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import course_utils
+from autograder.settings import PACKAGE, REPOSITORY, Limits
+
+# Names that no machine uses already, so that nothing mounted hides anything else.
+GRADER = "/sandbox/grader"
+COURSE = "/sandbox/course"
+WORK = "/sandbox/work"
+SYSTEM = (
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/bin",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+)
+SYSTEM_LINKS = ("/lib", "/lib32", "/lib64", "/bin")
+UNSAFE_SWITCH = "--unsafe-no-sandbox"
+
+
+class SandboxUnavailable(RuntimeError):
+    """There is no working sandbox here; the text says how to get one."""
+
+
+@cache
+def sandbox_problem() -> str:
+    """Say why the sandbox does not work here; empty when it does."""
+    if sys.platform != "linux":
+        return f"grading needs Linux, this is {sys.platform}"
+    if shutil.which("bwrap") is None:
+        return "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)"
+    trial = [*_walls(Limits()), "/usr/bin/env", "true"]
+    result = subprocess.run(trial, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        return (
+            f"bubblewrap does not start: {result.stderr.strip()[:300]} "
+            "(does the kernel allow user namespaces? see `sysctl user.max_user_namespaces`)"
+        )
+    return ""
+
+
+def require_sandbox() -> None:
+    """Make sure that the sandbox works.
+
+    Raises:
+        SandboxUnavailable: it does not.
+    """
+    problem = sandbox_problem()
+    if problem:
+        raise SandboxUnavailable(
+            f"no sandbox: {problem}. Submissions are not graded without one. "
+            f"For code that you wrote yourself, the switch {UNSAFE_SWITCH} runs it unprotected."
+        )
+
+
+def worker_command(control_descriptor: int, limits: Limits) -> list[str]:
+    """Return the command that starts the worker behind the walls."""
+    return [*_walls(limits), *_program(control_descriptor)]
+
+
+def unprotected_command(control_descriptor: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment that start the worker without walls."""
+    search = f"{REPOSITORY}:{Path(course_utils.__file__).parents[1]}"
+    return _program(control_descriptor), {**_environment("."), "PYTHONPATH": search}
+
+
+def _program(control_descriptor: int) -> list[str]:
+    return [sys.executable, "-P", "-m", "autograder.sandbox.worker", str(control_descriptor)]
+
+
+@cache
+def _bubblewrap_help() -> str:
+    return subprocess.run(["bwrap", "--help"], capture_output=True, text=True, check=False).stdout
+
+
+def _environment(home: str) -> dict[str, str]:
+    return {
+        "PATH": "/usr/bin:/bin",
+        "HOME": home,
+        "LANG": "C.UTF-8",
+        "PYTHONPATH": f"{GRADER}:{COURSE}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+        "MPLBACKEND": "Agg",
+        "MPLCONFIGDIR": "/tmp/matplotlib",
+        # One thread, so that results and CPU time are the same on every machine.
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+
+
+def _walls(limits: Limits) -> list[str]:
+    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    if "--disable-userns" in _bubblewrap_help():
+        command.append("--disable-userns")
+    command += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"]
+    for name, value in _environment(WORK).items():
+        command += ["--setenv", name, value]
+    command += _file_system(limits.file_bytes)
+    return command
+
+
+def _file_system(work_bytes: int) -> list[str]:
+    options: list[str] = []
+    for path in SYSTEM_LINKS:
+        if Path(path).is_symlink():
+            options += ["--symlink", str(Path(path).readlink()), path]
+        else:
+            options += ["--ro-bind-try", path, path]
+    for path in SYSTEM:
+        options += ["--ro-bind-try", path, path]
+    options += ["--proc", "/proc", "--dev", "/dev"]
+    for path in ("/tmp", WORK):
+        options += ["--size", str(work_bytes), "--tmpfs", path]
+    for prefix in _python_folders():
+        options += ["--ro-bind", str(prefix), str(prefix)]
+        if PACKAGE.is_relative_to(prefix):
+            # Installed into this Python: hide the checks and solutions again.
+            options += ["--tmpfs", str(PACKAGE)]
+    course_package = Path(course_utils.__file__).parent
+    options += ["--ro-bind", str(course_package), f"{COURSE}/course_utils"]
+    options += ["--ro-bind-try", str(course_package.parent / "data"), f"{COURSE}/data"]
+    for part in ("__init__.py", "sandbox"):
+        options += ["--ro-bind", str(PACKAGE / part), f"{GRADER}/autograder/{part}"]
+    return [*options, "--remount-ro", "/", "--chdir", WORK]
+
+
+def _python_folders() -> list[Path]:
+    """Return the folders that hold this Python and its packages, outermost first."""
+    folders = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.executable).resolve().parents[1]}
+    system = {Path("/usr")}
+    return sorted(folders - system, key=lambda path: len(path.parts))

@@ -1,0 +1,222 @@
+"""One submission in its sandbox, seen from the judge: run its cells, then call what they define."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from autograder.sandbox.cells import Cell
+from autograder.sandbox.watch import LimitExceeded
+from autograder.sandbox.wire import WireError, encode
+from autograder.sandbox.zygote import Zygote
+from autograder.settings import Limits
+
+SIGXCPU, SIGKILL = -24, -9
+
+
+class SandboxStopped(RuntimeError):
+    """The student's process ended, or was ended, before it answered; the text says why."""
+
+
+class Session:
+    """Runs the cells of one submission and forks a process for every check.
+
+    Args:
+        cells: the rebuilt notebook's code cells, in order.
+        limits: what the submission may use.
+        unsafe: run without walls; only for code that the grader trusts.
+        zygote: a sandbox to share; by default the session has its own and closes it.
+
+    Attributes:
+        mode: "definitions", or "whole notebook" where answers use what experiments define.
+        needed: those names.
+        cell_errors: by cell name, why a cell did not run to its end.
+    """
+
+    def __init__(
+        self,
+        cells: list[Cell],
+        limits: Limits | None = None,
+        *,
+        unsafe: bool = False,
+        zygote: Zygote | None = None,
+    ) -> None:
+        self.mode = "definitions"
+        self.needed: list[str] = []
+        self.cell_errors: dict[str, str] = {}
+        self._cells = cells
+        self._owns_zygote = zygote is None
+        self._zygote = zygote or Zygote(limits or Limits(), unsafe)
+        self._started = time.monotonic()
+        self._skip: list[str] = []
+        self._submission: socket.socket | None = None
+        self._exit_code: int | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    @property
+    def peak_memory(self) -> int:
+        """Most memory that was seen in use, in bytes, all processes together."""
+        return self._zygote.peak_memory
+
+    def close(self) -> None:
+        """End every process of this submission."""
+        if self._owns_zygote:
+            self._abandon()
+        elif self._submission is not None:
+            self._drop_submission("")
+
+    @contextlib.contextmanager
+    def check_process(self) -> Iterator[CheckProcess]:
+        """Fork a process for one check; it ends with the block.
+
+        Raises:
+            SandboxStopped: the submission's own cells end every process there is, or its time is
+                used up.
+            SandboxUnavailable, SandboxBroken: there is no sandbox, or it does not start.
+        """
+        if time.monotonic() - self._started > self._zygote.limits.submission_wall_seconds:
+            raise SandboxStopped("the time for this submission was used up by earlier checks")
+        submission = self._run_cells()
+        spared = self._zygote.processes()
+        self._exit_code = None
+        try:
+            channel = self._zygote.fork(submission)
+        except OSError:
+            self._abandon()
+            raise SandboxStopped("the process that ran the notebook's cells has ended") from None
+        try:
+            yield CheckProcess(self, channel)
+        finally:
+            channel.close()
+            self._zygote.kill_all_but(spared)
+            if self._exit_code is None and self._submission is not None:
+                self._exit_code = self._zygote.read_exit(self._submission)
+            if self._exit_code is None:
+                self._abandon()
+
+    def ask(
+        self, channel: socket.socket, request: Any, handle: Callable[[int, str], Any]
+    ) -> dict[Any, Any]:
+        """Send one call to a check's process and return the reply.
+
+        Raises:
+            SandboxStopped: no reply came; the text says why, for the student.
+        """
+        try:
+            self._zygote.send(channel, encode(request))
+            reply = self._zygote.receive(channel, handle=handle)
+            if isinstance(reply, dict):
+                return reply
+        except LimitExceeded as error:
+            raise SandboxStopped(f"your code {error}") from None
+        except WireError as error:
+            raise SandboxStopped(f"your code broke the connection to the judge: {error}") from None
+        except OSError:
+            pass
+        if self._submission is not None and self._exit_code is None:
+            self._exit_code = self._zygote.read_exit(self._submission)
+        raise SandboxStopped(end_text(self._exit_code, "your code"))
+
+    def _run_cells(self) -> socket.socket:
+        """Have a process that has run the cells, leaving out those that end it."""
+        while self._submission is None:
+            self._submission = self._zygote.fork(self._zygote.control)
+            running, finished, reason = self._follow_cells(self._submission)
+            if finished:
+                break
+            reason = self._drop_submission(reason)
+            if running is None or running in self._skip:
+                raise SandboxStopped(f"the notebook's cells could not be run: {reason}")
+            self._skip.append(running)
+            self.cell_errors[running] = reason
+        return self._submission
+
+    def _follow_cells(self, submission: socket.socket) -> tuple[str | None, bool, str]:
+        """Return the cell that was running last, whether all are done, and why not.
+
+        The reason is empty when the process ended by itself.
+        """
+        zygote = self._zygote
+        cells = [(cell.name, cell.origin, cell.source) for cell in self._cells]
+        request = {"cells": cells, "skip": self._skip, "limits": zygote.limits.model_dump()}
+        running: str | None = None
+        try:
+            zygote.send(submission, encode(request))
+            while True:
+                report = zygote.receive(submission)
+                if report is None:
+                    return running, False, ""
+                if "running" in report:
+                    running = str(report["running"])
+                elif "failed" in report:
+                    self.cell_errors[str(report["failed"])] = error_text(report["error"])
+                elif "mode" in report:
+                    self.mode = str(report["mode"])
+                    self.needed = [str(name) for name in report["needed"]]
+                    for name, text in report["errors"].items():
+                        self.cell_errors[str(name)] = str(text)
+                elif "finished" in report:
+                    return running, True, ""
+        except LimitExceeded as error:
+            return running, False, f"the cell {error}"
+        except (WireError, OSError, TypeError, KeyError, AttributeError) as error:
+            return running, False, f"the cell broke the connection to the judge ({error})"
+
+    def _drop_submission(self, reason: str) -> str:
+        """End the process that ran the cells, keep the first one; return why it ended."""
+        assert self._submission is not None
+        self._submission.close()
+        self._submission = None
+        self._zygote.kill_all_but()
+        code = self._zygote.read_exit(self._zygote.control)
+        if code is None:
+            self._zygote.close()
+        return reason or end_text(code, "the cell")
+
+    def _abandon(self) -> None:
+        """Close the whole sandbox; the next check starts another."""
+        if self._submission is not None:
+            self._submission.close()
+            self._submission = None
+        self._zygote.close()
+
+
+@dataclass
+class CheckProcess:
+    """The process of one check."""
+
+    session: Session
+    channel: socket.socket
+
+    def request(self, request: dict[str, Any], handle: Callable[[int, str], Any]) -> Any:
+        """Send one call and return the reply; see `Session.ask`."""
+        return self.session.ask(self.channel, request, handle)
+
+
+def end_text(code: object, who: str) -> str:
+    """Say in words how a process ended."""
+    if code == SIGXCPU:
+        return f"{who} took more CPU time than it may (an endless loop?)"
+    if code == SIGKILL:
+        return f"{who} was stopped because it used too much time or memory"
+    if isinstance(code, int):
+        return f"{who} ended its own process (exit code {code})"
+    return f"{who} ended its own process"
+
+
+def error_text(error: Any) -> str:
+    """Return the text of an error description that came from the sandbox."""
+    try:
+        where = f" ({error['where']})" if error["where"] else ""
+        return f"{error['type']}: {error['message']}{where}"
+    except (TypeError, KeyError):
+        return "an error that could not be read"

@@ -1,0 +1,99 @@
+"""The judge's eye on a sandbox: memory, processes, and whether anything still computes."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+import psutil
+
+from autograder.settings import MEBIBYTE, Limits
+
+STIR_SECONDS = 0.02
+
+
+class LimitExceeded(RuntimeError):
+    """A submission used more than it may; the text is for the student."""
+
+
+@dataclass
+class Watch:
+    """Watches all processes below `root`.
+
+    Args:
+        root: process id of the sandbox's outermost process.
+        limits: what the submission may use.
+    """
+
+    root: int
+    limits: Limits
+    peak_memory: int = 0
+    _shared_memory: int = 0
+    _cpu_seconds: dict[int, float] = field(default_factory=dict)
+    _last_stir: float = field(default_factory=time.monotonic)
+
+    def process_ids(self) -> frozenset[int]:
+        """Return the ids of the processes there are now."""
+        return frozenset(process.pid for process in self._processes())
+
+    def kill_all_but(self, spared: Collection[int]) -> None:
+        """Kill the processes that are not spared."""
+        for process in self._processes():
+            if process.pid not in spared:
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
+
+    def _processes(self) -> list[psutil.Process]:
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self.root).children(recursive=True)
+        return []
+
+    def settle(self) -> None:
+        """Take the memory of the first process as the part that its forks share with it."""
+        self._shared_memory = max((_memory(p) for p in self._processes()), default=0)
+
+    def rest(self) -> None:
+        """Start counting idle time anew: from now on the student's code is expected to work."""
+        self._last_stir = time.monotonic()
+
+    def check(self) -> None:
+        """Look once.
+
+        Raises:
+            LimitExceeded: a limit is passed.
+        """
+        memory, threads = self._shared_memory, 0
+        cpu_seconds: dict[int, float] = {}
+        for process in self._processes():
+            with contextlib.suppress(psutil.Error), process.oneshot():
+                memory += max(0, _memory(process) - self._shared_memory)
+                threads += process.num_threads()
+                times = process.cpu_times()
+                cpu_seconds[process.pid] = times.user + times.system
+        self.peak_memory = max(self.peak_memory, memory)
+        stirred = sum(spent - self._cpu_seconds.get(pid, 0.0) for pid, spent in cpu_seconds.items())
+        now = time.monotonic()
+        if stirred >= STIR_SECONDS:
+            self._last_stir = now
+            self._cpu_seconds = cpu_seconds
+        if threads > self.limits.processes:
+            raise LimitExceeded(f"started more than {self.limits.processes} processes or threads")
+        if memory > self.limits.memory_bytes:
+            raise LimitExceeded(
+                f"used more than {self.limits.memory_bytes // MEBIBYTE} MiB of memory"
+            )
+        if now - self._last_stir > self.limits.idle_seconds:
+            raise LimitExceeded(
+                f"waited for {self.limits.idle_seconds:.0f} s without computing anything"
+            )
+
+
+def _memory(process: psutil.Process) -> int:
+    """Return the bytes a process holds, files it maps left out; 0 when it is gone."""
+    try:
+        used = process.memory_info()
+        return used.rss - used.shared
+    except psutil.Error:
+        return 0

@@ -1,0 +1,208 @@
+"""The first process in a sandbox: torch is imported, no student code has run, forks are quick."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from autograder.sandbox.bubblewrap import require_sandbox, unprotected_command, worker_command
+from autograder.sandbox.channel import LENGTH
+from autograder.sandbox.watch import LimitExceeded, Watch
+from autograder.sandbox.wire import WireError, decode
+from autograder.settings import Limits
+
+POLL_SECONDS = 0.1
+START_SECONDS = 120.0
+EXIT_SECONDS = 10.0
+FORK = b"F"
+
+
+class SandboxBroken(RuntimeError):
+    """The sandbox itself did not start: the grader's trouble, not the student's."""
+
+
+@dataclass
+class Zygote:
+    """Starts a sandbox when it is needed, forks processes in it, and watches all of them.
+
+    Submissions that share a zygote share its folders too: one zygote for each submission, except
+    where all of them are trusted.
+
+    Args:
+        limits: what the processes may use.
+        unsafe: run without walls; only for code that the grader trusts.
+    """
+
+    limits: Limits = field(default_factory=Limits)
+    unsafe: bool = False
+    peak_memory: int = 0
+
+    def __post_init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watch: Watch | None = None
+        self._control: socket.socket | None = None
+        self._own_processes: frozenset[int] = frozenset()
+
+    @property
+    def running(self) -> bool:
+        """Tell whether the sandbox is there."""
+        return self._control is not None
+
+    @property
+    def control(self) -> socket.socket:
+        """The socket to the first process; it starts the sandbox where there is none.
+
+        Raises:
+            SandboxUnavailable: there is no sandbox on this machine.
+            SandboxBroken: the sandbox does not start.
+        """
+        if self._control is None:
+            self._start()
+        assert self._control is not None
+        return self._control
+
+    def processes(self) -> frozenset[int]:
+        """Return the process ids there are now."""
+        return frozenset() if self._watch is None else self._watch.process_ids()
+
+    def kill_all_but(self, spared: Collection[int] = ()) -> None:
+        """Kill every process except the first one and those named."""
+        if self._watch is None:
+            return
+        with contextlib.suppress(LimitExceeded):
+            self._watch.check()
+        self.peak_memory = max(self.peak_memory, self._watch.peak_memory)
+        self._watch.kill_all_but({*spared, *self._own_processes})
+
+    def fork(self, server: socket.socket) -> socket.socket:
+        """Ask a serving process to fork; return the judge's end of the new process's socket.
+
+        Raises:
+            OSError: the serving process has ended.
+        """
+        mine, theirs = socket.socketpair()
+        with theirs:
+            socket.send_fds(server, [FORK], [theirs.fileno()])
+        return mine
+
+    def read_exit(self, server: socket.socket) -> int | None:
+        """Return how the last fork of `server` ended; None when that cannot be known."""
+        try:
+            code = self.receive(server, seconds=EXIT_SECONDS)
+        except (LimitExceeded, WireError):
+            return None
+        return code if isinstance(code, int) else None
+
+    def send(self, channel: socket.socket, payload: bytes) -> None:
+        """Send one message, watching the sandbox meanwhile.
+
+        Raises:
+            LimitExceeded: the sandbox used more than it may, or does not read.
+            OSError: the other side hung up.
+        """
+        assert self._watch is not None
+        channel.settimeout(POLL_SECONDS)
+        self._watch.rest()
+        rest = memoryview(LENGTH.pack(len(payload)) + payload)
+        while rest:
+            try:
+                rest = rest[channel.send(rest) :]
+            except TimeoutError:
+                self._watch.check()
+
+    def receive(
+        self,
+        channel: socket.socket,
+        seconds: float | None = None,
+        handle: Callable[[int, str], Any] | None = None,
+    ) -> Any:
+        """Receive one value, watching the sandbox meanwhile; None when the other side hung up.
+
+        Raises:
+            LimitExceeded: the sandbox used more than it may.
+            WireError: what came is no message.
+        """
+        header = self._exactly(channel, LENGTH.size, seconds)
+        if not header:
+            return None
+        (size,) = LENGTH.unpack(header)
+        if size > self.limits.message_bytes:
+            raise LimitExceeded(f"sent a value of {size} bytes, more than may cross")
+        data = self._exactly(channel, size, seconds)
+        return decode(bytes(data), handle) if data else None
+
+    def close(self) -> None:
+        """End every process of the sandbox."""
+        if self._control is not None:
+            self._control.close()
+        if self._watch is not None:
+            self.peak_memory = max(self.peak_memory, self._watch.peak_memory)
+            self._watch.kill_all_but(())
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = self._watch = self._control = None
+
+    def _exactly(self, channel: socket.socket, size: int, seconds: float | None) -> bytearray:
+        assert self._watch is not None
+        channel.settimeout(POLL_SECONDS)
+        self._watch.rest()
+        start = time.monotonic()
+        data = bytearray()
+        while len(data) < size:
+            try:
+                part = channel.recv(min(size - len(data), 2**20))
+            except TimeoutError:
+                self._watch.check()
+                if seconds is not None and time.monotonic() - start > seconds:
+                    raise LimitExceeded(f"did not answer within {seconds:.0f} s") from None
+                continue
+            except OSError:
+                part = b""
+            if not part:
+                return bytearray()
+            data += part
+        return data
+
+    def _start(self) -> None:
+        if not self.unsafe:
+            require_sandbox()
+        mine, theirs = socket.socketpair()
+        with theirs, tempfile.TemporaryFile() as complaints:
+            descriptor = theirs.fileno()
+            environment = None
+            if self.unsafe:
+                command, environment = unprotected_command(descriptor)
+            else:
+                command = worker_command(descriptor, self.limits)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=[descriptor],
+                env=environment,
+            )
+            theirs.close()
+            mine.settimeout(START_SECONDS)
+            self._control = mine
+            try:
+                ready = mine.recv(1)
+            except OSError:
+                ready = b""
+            if not ready:
+                self.close()
+                complaints.seek(0)
+                text = complaints.read().decode(errors="replace").strip()
+                raise SandboxBroken(
+                    f"the sandbox did not start: {text[-800:] or 'no reason given'}"
+                )
+        self._watch = Watch(self._process.pid, self.limits)
+        self._watch.settle()
+        self._own_processes = self._watch.process_ids()

@@ -1,0 +1,268 @@
+"""Student code in the real sandbox: what it can do, what it cannot, and how it ends."""
+
+import os
+import textwrap
+
+import psutil
+import pytest
+import torch
+
+from autograder.judge.student import Student, StudentError
+from autograder.sandbox.bubblewrap import sandbox_problem
+from autograder.sandbox.cells import Cell
+from autograder.sandbox.session import SandboxStopped, Session
+from autograder.settings import PACKAGE, REPOSITORY, Limits
+from course_utils.models import MLP
+
+pytestmark = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem() or "sandbox")
+
+LIMITS = Limits(definitions_cpu_seconds=3, idle_seconds=2.0)
+ANSWERS = """
+import os, socket, sys, threading, time
+import torch
+import torch.nn.utils.prune
+from torch import nn
+
+def double(x):
+    return 2 * x
+
+def double_in_place(x):
+    x.mul_(2)
+
+def zero(model):
+    model.eval()
+    with torch.no_grad():
+        model.fc1.weight.zero_()
+
+def leave_pruning_behind(model):
+    torch.nn.utils.prune.random_unstructured(model.fc1, "weight", 0.5)
+
+def refuse():
+    raise KeyError("no")
+
+def end():
+    os._exit(3)
+
+def loop():
+    while True:
+        pass
+
+def sleep():
+    time.sleep(1000)
+
+def hoard():
+    kept = []
+    while True:
+        kept.append(torch.ones(10**7))
+
+def storm():
+    for _ in range(200):
+        if os.fork() == 0:
+            time.sleep(60)
+
+def flood():
+    for _ in range(20_000):
+        print("x" * 1000)
+    return "done"
+
+def fill():
+    with open("file", "wb") as file:
+        for _ in range(500):
+            file.write(bytes(2**20))
+
+def connect(port):
+    socket.create_connection(("127.0.0.1", port), timeout=1)
+
+def listing(path):
+    return os.listdir(path)
+
+def write(path):
+    open(path, "w").write("x")
+
+def environment():
+    return dict(os.environ)
+
+counter = 0
+
+def count():
+    global counter
+    counter += 1
+    return counter
+
+def note():
+    open("note", "a").write("x")
+    return len(open("note").read())
+
+class Scale(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+    def forward(self, x):
+        return self.factor * x
+
+def garbage():
+    for descriptor in range(3, 64):
+        try:
+            os.write(descriptor, b"\\x05" + b"\\x00" * 7 + b"hello" * 100)
+        except OSError:
+            pass
+    return 1
+"""
+
+
+@pytest.fixture(scope="module")
+def session():
+    with Session([Cell("answers", "exercise", ANSWERS)], LIMITS) as opened:
+        yield opened
+
+
+@pytest.fixture
+def student(session):
+    with session.check_process() as process:
+        yield Student(process, seed=1, cpu_seconds=2)
+
+
+def test_values_go_in_and_come_out(student):
+    assert student.double(21) == 42
+    assert torch.equal(student.double(x=torch.ones(2)), torch.full((2,), 2.0))
+
+
+def test_changes_to_arguments_show_on_the_callers_objects(student):
+    x = torch.ones(3)
+    student.double_in_place(x)
+    assert x.tolist() == [2, 2, 2]
+    model = MLP((4,)).train()
+    weight = model.fc1.weight
+    student.zero(model)
+    assert not model.training
+    assert not weight.any()
+
+
+def test_a_model_of_another_shape_is_explained(student):
+    with pytest.raises(StudentError, match=r"prune\.remove"):
+        student.leave_pruning_behind(MLP((4,)))
+
+
+def test_exceptions_come_out_with_type_and_place(student):
+    with pytest.raises(StudentError, match="KeyError") as caught:
+        student.refuse()
+    assert caught.value.is_a("LookupError")
+    assert "answers" in caught.value.where
+
+
+def test_objects_stay_inside_and_can_be_used(student):
+    scale = student.Scale(3)
+    assert scale(torch.ones(2)).tolist() == [3, 3]
+    assert scale.factor == 3
+    assert scale.state_dict() == {}
+
+
+def test_a_name_that_is_missing_is_said(student):
+    with pytest.raises(StudentError, match="not defined"):
+        student.nothing()
+
+
+ENDINGS = {
+    "end": "exit code 3",
+    "loop": "CPU time",
+    "sleep": "without computing",
+    "hoard": "memory",
+    "storm": "processes",
+    "fill": "File too large",
+    "garbage": "Survived|NoAnswer",
+}
+
+
+@pytest.mark.parametrize("name", ENDINGS)
+def test_what_must_not_go_on_is_ended_and_the_next_check_works(session, name):
+    with session.check_process() as process, pytest.raises(StudentError, match=ENDINGS[name]):  # noqa: PT012
+        student = Student(process, seed=1, cpu_seconds=2 if name == "loop" else 20)
+        student.call(name)
+        student.double(1)
+        raise StudentError("Survived", "")
+    with session.check_process() as process:
+        assert Student(process, seed=1, cpu_seconds=2).double(2) == 4
+
+
+def test_nothing_is_left_running(session):
+    with session.check_process() as process, pytest.raises(StudentError):
+        Student(process, seed=1, cpu_seconds=2).storm()
+    session.close()
+    names = [
+        p.info["cmdline"] or []
+        for p in psutil.process_iter(["cmdline", "ppid"])
+        if p.info["ppid"] == os.getpid()
+    ]
+    assert not any("autograder.sandbox.worker" in " ".join(name) for name in names)
+
+
+def test_output_is_thrown_away(student):
+    assert student.flood() == "done"
+
+
+def test_there_is_no_network(student):
+    with pytest.raises(StudentError, match=r"refused|unreachable|Errno"):
+        student.connect(80)
+
+
+@pytest.mark.parametrize("path", [str(PACKAGE), str(REPOSITORY / "course"), "/home", "/usr/share"])
+def test_what_students_must_not_see_is_not_there(student, path):
+    with pytest.raises(StudentError, match="No such file"):
+        student.listing(path)
+
+
+def test_only_the_sandbox_part_of_the_autograder_is_there(student):
+    assert sorted(student.listing("/sandbox/grader/autograder")) == ["__init__.py", "sandbox"]
+
+
+@pytest.mark.parametrize("path", ["/usr/lib/x", "/sandbox/course/course_utils/data.py", "/etc/x"])
+def test_the_system_is_read_only(student, path):
+    with pytest.raises(StudentError, match=r"OSError|PermissionError"):
+        student.write(path)
+
+
+def test_the_environment_tells_nothing(student):
+    assert "COURSE_FASHION_MNIST" not in student.environment()
+    assert not any(str(REPOSITORY) in value for value in student.environment().values())
+
+
+def test_nothing_in_memory_is_kept_between_checks(session):
+    for _ in range(2):
+        with session.check_process() as process:
+            student = Student(process, seed=1, cpu_seconds=2)
+            assert student.count() == 1
+
+
+def run(*sources: str) -> Session:
+    cells = [
+        Cell(f"cell{i}", "exercise", textwrap.dedent(source)) for i, source in enumerate(sources)
+    ]
+    return Session(cells, LIMITS)
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import os; os._exit(5)", "exit code 5"),
+        ("while True: pass", "CPU time"),
+        ("raise SystemExit", "SystemExit"),
+        ("import time; time.sleep(100)", "without computing"),
+        ("x = undefined", "NameError"),
+    ],
+)
+def test_a_cell_that_ends_everything_costs_only_itself(source, reason):
+    with run("def f(): return 1", source, "def g(): return 2") as session:
+        with session.check_process() as process:
+            student = Student(process, seed=1, cpu_seconds=2)
+            assert (student.f(), student.g()) == (1, 2)
+        assert reason in session.cell_errors["cell1"]
+
+
+def test_a_submission_has_an_end():
+    limits = LIMITS.model_copy(update={"submission_wall_seconds": 0.0})
+    with (
+        Session([Cell("a", "exercise", "x = 1")], limits) as session,
+        pytest.raises(SandboxStopped, match="used up"),
+        session.check_process(),
+    ):
+        pass
