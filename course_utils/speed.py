@@ -5,8 +5,8 @@ side runs first on a cold cache, or uses more threads, or a better memory layout
 run here in one process, on one thread, in the order A B B A, many times. Each such block gives
 one ratio; their median is the answer, with an interval that says how far to trust it.
 
-What counts is the computing time of the whole process (all its threads), which does not grow when
-another program has the core. Waiting that a function does itself, as in `sleep`, is added.
+What counts is the computing time of the whole process, all its threads together. It does not grow
+while another program has the core. The wall clock decides only for functions that mostly wait.
 """
 
 from __future__ import annotations
@@ -26,17 +26,21 @@ import torch
 from torch import Tensor, nn
 
 Verdict = Literal["faster", "slower", "no measurable difference"]
+Function = Callable[[], Any]
+Clock = Callable[[], float]
 
 CONFIDENCE = 0.99
-# Memory addresses and code placement alone move a ratio by a few per cent, the same in every block.
+# Where data lies in memory moves a ratio by a few per cent, and no repetition shows it.
 DEAD_BAND = 0.05
 MIN_BLOCKS = 8  # the fewest for which a 99 % interval of a median exists
-WARM_UP_SECONDS = 0.05
+ROUND_BLOCKS = 6  # models are copied to other places in memory after so many blocks
 WARM_UP_CALLS = 3
-SHORTEST_SECONDS = 1e-7  # the clock may not tell a shorter call from none
+WARM_UP_SECONDS = 0.05
 MIN_TIMING_SECONDS = 0.005  # one timing; long against the clock's resolution
+SHORTEST_SECONDS = 1e-7  # the clock may not tell a shorter call from none
+MOSTLY_WAITING = 0.2  # a function that computes for less than this share of its time
 # Windows counts computing time in ticks of 16 ms, too coarse: there the wall clock has to do.
-computing_clock = time.perf_counter if sys.platform == "win32" else time.process_time
+COMPUTING_CLOCK: Clock = time.perf_counter if sys.platform == "win32" else time.process_time
 
 
 @dataclass(frozen=True)
@@ -67,9 +71,7 @@ class SpeedComparison:
         return f"{self.verdict}: {self.ratio:.2f}x [{self.low:.2f}, {self.high:.2f}] ({times})"
 
 
-def compare_speed(
-    first: Callable[[], Any], second: Callable[[], Any], *, seconds: float = 1.0
-) -> SpeedComparison:
+def compare_speed(first: Function, second: Function, *, seconds: float = 1.0) -> SpeedComparison:
     """Compare the running times of two functions.
 
     Args:
@@ -91,19 +93,7 @@ def compare_speed(
                 f"{name} must be a function without arguments, for example `lambda: model(x)`; "
                 f"got a {type(function).__name__}"
             )
-    if not 0 < seconds < math.inf:
-        raise ValueError(f"seconds must be a number above 0; got {seconds}")
-    with _one_thread(), _no_garbage_collection():
-        call_seconds = (_warm_up(first) + _warm_up(second)) / 2
-        repeats = max(1, math.ceil(MIN_TIMING_SECONDS / call_seconds))
-        blocks = max(MIN_BLOCKS, round(seconds / (4 * repeats * call_seconds)))
-        first_timings, second_timings = [], []
-        for _ in range(blocks):
-            # In this order a steady drift of the machine's speed cancels.
-            a, b = _timing(first, repeats), _timing(second, repeats)
-            second_timings.append((b, _timing(second, repeats)))
-            first_timings.append((a, _timing(first, repeats)))
-    return _summary(first_timings, second_timings, repeats)
+    return _compare(lambda _round: (first, second), seconds)
 
 
 def compare_model_speed(
@@ -125,20 +115,28 @@ def compare_model_speed(
     """
     if len(images) == 0:
         raise ValueError("images must hold at least one image; got none")
-    models = [copy.deepcopy(model).eval() for model in (model_a, model_b)]
-    if any(isinstance(part, nn.Conv2d) for model in models for part in model.modules()):
-        models = [model.to(memory_format=torch.channels_last) for model in models]
-        images = images.to(memory_format=torch.channels_last)
-    copy_a, copy_b = models
+    parts = [*model_a.modules(), *model_b.modules()]
+    convolutional = any(isinstance(part, nn.Conv2d) for part in parts)
+    layout = torch.channels_last if convolutional else torch.preserve_format
+    inputs = images.to(memory_format=layout)
+    earlier: list[nn.Module] = []  # kept, so that the next copies get memory of their own
+
+    def fresh_copies(round_number: int) -> tuple[Function, Function]:
+        models = [model_a, model_b] if round_number % 2 == 0 else [model_b, model_a]
+        copies = [copy.deepcopy(model).eval().to(memory_format=layout) for model in models]
+        earlier[:] = copies
+        copy_a, copy_b = copies if round_number % 2 == 0 else reversed(copies)
+        return lambda: copy_a(inputs), lambda: copy_b(inputs)
+
     with torch.inference_mode():
-        return compare_speed(lambda: copy_a(images), lambda: copy_b(images), seconds=seconds)
+        return _compare(fresh_copies, seconds)
 
 
 def median_interval(values: list[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return an interval for the median that holds whatever the distribution of the values.
 
-    Between the j-th smallest and the j-th largest value lies the median with the probability
-    that at least j of n fair coins show heads, and at least j tails.
+    The median lies between the j-th smallest and the j-th largest of n values as surely as n
+    fair coins show at least j heads and at least j tails.
 
     Args:
         values: Independent measurements, at least one.
@@ -149,62 +147,81 @@ def median_interval(values: list[float], confidence: float = CONFIDENCE) -> tupl
     """
     ordered, n = sorted(values), len(values)
     rank, tail = 0, 1 / 2**n  # tail: probability that at most `rank` coins show heads
-    while rank + 1 < n // 2 and 2 * (tail + math.comb(n, rank + 1) / 2**n) <= 1 - confidence:
+    while 2 * (tail + math.comb(n, rank + 1) / 2**n) <= 1 - confidence:
         rank += 1
         tail += math.comb(n, rank) / 2**n
     return ordered[rank], ordered[n - 1 - rank]
 
 
-@dataclass(frozen=True)
-class _Timing:
-    """Seconds of a number of calls: computing, and not computing."""
-
-    computing: float
-    waiting: float
-
-
-def _summary(
-    firsts: list[tuple[_Timing, _Timing]], seconds: list[tuple[_Timing, _Timing]], repeats: int
+def _compare(
+    make_pair: Callable[[int], tuple[Function, Function]], seconds: float
 ) -> SpeedComparison:
-    """Sum up the blocks: of each, the two timings of the first and the two of the second."""
-    first_times, second_times = _call_seconds(firsts, repeats), _call_seconds(seconds, repeats)
+    """Compare two functions; `make_pair` makes them anew for every round of blocks."""
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be a number above 0; got {seconds}")
+    first_times: list[float] = []
+    second_times: list[float] = []
+    with _one_thread(), _no_garbage_collection():
+        pair = make_pair(0)
+        clock = _fitting_clock(pair)
+        call_seconds = sum(_warm_up(function, clock) for function in pair) / 2
+        repeats = math.ceil(MIN_TIMING_SECONDS / call_seconds)
+        blocks = max(MIN_BLOCKS, round(seconds / (4 * repeats * call_seconds)))
+        for block in range(blocks):
+            if block and block % ROUND_BLOCKS == 0:
+                pair = make_pair(block // ROUND_BLOCKS)
+                for function in pair:
+                    function()
+            # A B B A, then B A A B: drifts and rhythms of the machine cancel.
+            a, b = (0, 1) if block % 2 == 0 else (1, 0)
+            spent = [0.0, 0.0]
+            for side in (a, b, b, a):
+                spent[side] += _timing(pair[side], repeats, clock)
+            first_times.append(spent[0] / (2 * repeats))
+            second_times.append(spent[1] / (2 * repeats))
+    return _summary(first_times, second_times)
+
+
+def _summary(first_times: list[float], second_times: list[float]) -> SpeedComparison:
+    """Sum up the seconds per call of both functions, block by block."""
     logs = [math.log(a / b) for a, b in zip(first_times, second_times, strict=True)]
-    ratio = math.exp(median(logs))
     low, high = (math.exp(end) for end in median_interval(logs))
     verdict: Verdict = "no measurable difference"
     if low > 1 + DEAD_BAND:
         verdict = "faster"
     elif high < 1 / (1 + DEAD_BAND):
         verdict = "slower"
-    medians = median(first_times), median(second_times)
+    ratio, medians = math.exp(median(logs)), (median(first_times), median(second_times))
     return SpeedComparison(ratio, low, high, verdict, *medians, len(logs))
 
 
-def _call_seconds(pairs: list[tuple[_Timing, _Timing]], repeats: int) -> list[float]:
-    """Return the seconds per call in each block.
-
-    The least waiting of all timings is the function's own; the rest is other programs' doing.
-    """
-    own_waiting = min(timing.waiting for pair in pairs for timing in pair)
-    computing = [(before.computing + after.computing) / 2 for before, after in pairs]
-    return [max(seconds + own_waiting, SHORTEST_SECONDS) / repeats for seconds in computing]
-
-
-def _timing(function: Callable[[], Any], repeats: int) -> _Timing:
-    started, computing = time.perf_counter(), computing_clock()
-    for _ in range(repeats):
-        function()
-    computing = computing_clock() - computing
-    return _Timing(computing, max(0.0, time.perf_counter() - started - computing))
+def _fitting_clock(functions: tuple[Function, Function]) -> Clock:
+    """Return the clock for both: computing time, or wall time if one of them mostly waits."""
+    for function in functions:
+        shares = []
+        for _ in range(WARM_UP_CALLS):
+            started, computing = time.perf_counter(), COMPUTING_CLOCK()
+            function()
+            computing = COMPUTING_CLOCK() - computing
+            shares.append(computing / max(time.perf_counter() - started, SHORTEST_SECONDS))
+        if max(shares) < MOSTLY_WAITING:
+            return time.perf_counter
+    return COMPUTING_CLOCK
 
 
-def _warm_up(function: Callable[[], Any]) -> float:
+def _warm_up(function: Function, clock: Clock) -> float:
     """Call a function until it runs as it will run; return the seconds of its fastest call."""
     started, durations = time.perf_counter(), []
     while len(durations) < WARM_UP_CALLS or time.perf_counter() - started < WARM_UP_SECONDS:
-        timing = _timing(function, 1)
-        durations.append(timing.computing + timing.waiting)
-    return max(min(durations), SHORTEST_SECONDS)
+        durations.append(_timing(function, 1, clock))
+    return min(durations)
+
+
+def _timing(function: Function, repeats: int, clock: Clock) -> float:
+    started = clock()
+    for _ in range(repeats):
+        function()
+    return max(clock() - started, SHORTEST_SECONDS)
 
 
 @contextmanager

@@ -208,6 +208,21 @@ def write_expected(topic: str, figures: Sequence[Figure], seeds: Sequence[int]) 
     return path
 
 
+def calibrate(topic: str, seeds: int = FEWEST_SEEDS, names: Sequence[str] = ()) -> Path:
+    """Measure with seeds 0 .. seeds - 1, say on the way what changed, and write expected.toml.
+
+    Raises:
+        ValueError: too few seeds, or a name that is no figure of the topic.
+    """
+    from autograder.judge.course import Course
+
+    figures = []
+    for figure in measure(topic, range(seeds), Course(), names):
+        print(changes(topic, [figure])[0], flush=True)
+        figures.append(figure)
+    return write_expected(topic, figures, range(seeds))
+
+
 def _load_module(path: Path, topic: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"measurements_of_{topic}", path)
     assert spec is not None

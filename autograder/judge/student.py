@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from autograder.judge.by_reference import copy_into
-from autograder.sandbox.session import CheckProcess, SandboxStopped
+from autograder.sandbox.session import CheckProcess, SandboxStopped, printable
 from autograder.sandbox.wire import Handle, encode
 
 REPLAY_BYTES = 32 * 2**20
@@ -177,7 +177,8 @@ class RemoteObject(Handle):
 
 def _student_error(error: Any) -> StudentError:
     try:
-        bases = tuple(str(base) for base in error["bases"][:20])
-        return StudentError(str(error["type"]), str(error["message"]), bases, str(error["where"]))
+        bases = tuple(printable(base, 80) for base in error["bases"][:20])
+        kind, where = printable(error["type"], 80), printable(error["where"], 80)
+        return StudentError(kind, printable(error["message"]), bases, where)
     except (TypeError, KeyError, AttributeError):
         return StudentError("NoAnswer", "the reply of your code could not be read")

@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from autograder.authoring.source import Cell, TopicSource, load_source
+from autograder.authoring.source import BEGIN, Cell, TopicSource, load_source
 from autograder.sandbox.cells import Cell as CodeCell
 from autograder.settings import MEBIBYTE
 
@@ -162,13 +162,16 @@ def _read_bytes(path: Path) -> bytes:
         raise UnreadableError(f"There is no notebook called {path.name}.") from None
     except OSError as error:
         raise UnreadableError(f"The notebook cannot be opened: {error.strerror}.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableError("The submission is not an ordinary file.")
         if status.st_size > FILE_BYTES:
             raise UnreadableError(f"The file is larger than {FILE_BYTES // MEBIBYTE} MiB.")
-        return file.read(FILE_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 class _RawCell:
@@ -214,6 +217,7 @@ class _Reader:
         """Return the submission."""
         self._name_by_id()
         self._name_by_text()
+        self._name_by_question()
         self._name_by_definition()
         chosen = {cell.name: self._choose(cell) for cell in self.source.cells}
         after = ""
@@ -244,6 +248,14 @@ class _Reader:
                 if raw.name is None and raw.kind == kind and raw.same_text(cell.stub):
                     raw.name = cell.name
                     break
+
+    def _name_by_question(self) -> None:
+        taken = {raw.name for raw in self.cells}
+        for cell in self.source.of_kind("written"):
+            question = _stripped(cell.source.partition(BEGIN)[0])
+            for raw in self.cells if question and cell.name not in taken else []:
+                if raw.name is None and _stripped(raw.text).startswith(question):
+                    raw.name = cell.name
 
     def _name_by_definition(self) -> None:
         for cell in self.source.of_kind("exercise"):

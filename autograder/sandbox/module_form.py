@@ -33,6 +33,9 @@ LAYER_ARGUMENTS: dict[str, tuple[str, ...]] = {
 CONTAINERS = ("Sequential", "ModuleList")
 MAX_MODULES = 2000
 MAX_CONFIG_CHARACTERS = 2000
+# No window in this course is larger; a padding of a million would fill the judge's memory.
+MAX_WINDOW = 256
+WINDOW_ARGUMENTS = ("kernel_size", "stride", "padding", "dilation", "output_size")
 
 
 class WireError(ValueError):
@@ -78,6 +81,8 @@ def build(structure: Any) -> nn.Module:
         if len(json.dumps(structure["config"])) > MAX_CONFIG_CHARACTERS:
             raise WireError(f"the constructor arguments of {name!r:.50} are too long")
         config = {key: _tuples(item) for key, item in structure["config"].items()}
+        if any(_largest(config.get(key)) > MAX_WINDOW for key in WINDOW_ARGUMENTS):
+            raise WireError(f"a {name!r:.50} with a window of more than {MAX_WINDOW}")
         if name in MODEL_CLASSES:
             return MODEL_CLASSES[name](**config)
         if name in LAYER_ARGUMENTS and set(config) <= {*LAYER_ARGUMENTS[name], "bias"}:
@@ -88,6 +93,11 @@ def build(structure: Any) -> nn.Module:
 def _tuples(value: Any) -> Any:
     """Turn JSON's lists back into the tuples that constructors take."""
     return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _largest(value: Any) -> int:
+    numbers = value if isinstance(value, tuple) else (value,)
+    return max((abs(n) for n in numbers if isinstance(n, int)), default=0)
 
 
 def _alike(module: nn.Module, twin: nn.Module) -> bool:

@@ -16,6 +16,8 @@ from autograder.sandbox.zygote import Zygote
 from autograder.settings import Limits
 
 SIGXCPU, SIGKILL = -24, -9
+DEFINITIONS, WHOLE = "definitions", "whole notebook"
+MESSAGE_CHARACTERS = 1000
 
 
 class SandboxStopped(RuntimeError):
@@ -45,13 +47,14 @@ class Session:
         unsafe: bool = False,
         zygote: Zygote | None = None,
     ) -> None:
-        self.mode = "definitions"
+        self.mode = DEFINITIONS
         self.needed: list[str] = []
         self.cell_errors: dict[str, str] = {}
         self._cells = cells
         self._owns_zygote = zygote is None
         self._zygote = zygote or Zygote(limits or Limits(), unsafe)
-        self._started = time.monotonic()
+        self._deadline: float | None = None
+        self._names = {cell.name for cell in cells}
         self._skip: list[str] = []
         self._submission: socket.socket | None = None
         self._exit_code: int | None = None
@@ -83,7 +86,12 @@ class Session:
                 used up.
             SandboxUnavailable, SandboxBroken: there is no sandbox, or it does not start.
         """
-        if time.monotonic() - self._started > self._zygote.limits.submission_wall_seconds:
+        if self._deadline is None:
+            # Starting the sandbox is not the submission's time.
+            self._zygote.start()
+            self._deadline = time.monotonic() + self._zygote.limits.submission_wall_seconds
+            self._zygote.deadline = self._deadline
+        if time.monotonic() > self._deadline:
             raise SandboxStopped("the time for this submission was used up by earlier checks")
         submission = self._run_cells()
         spared = self._zygote.processes()
@@ -156,20 +164,24 @@ class Session:
                 if report is None:
                     return running, False, ""
                 if "running" in report:
-                    running = str(report["running"])
+                    running = report["running"] if report["running"] in self._names else running
                 elif "failed" in report:
-                    self.cell_errors[str(report["failed"])] = error_text(report["error"])
+                    self._note_error(report["failed"], error_text(report["error"]))
                 elif "mode" in report:
-                    self.mode = str(report["mode"])
-                    self.needed = [str(name) for name in report["needed"]]
+                    self.mode = WHOLE if report["mode"] == WHOLE else DEFINITIONS
+                    self.needed = [printable(name, 80) for name in report["needed"][:20]]
                     for name, text in report["errors"].items():
-                        self.cell_errors[str(name)] = str(text)
+                        self._note_error(name, printable(text))
                 elif "finished" in report:
                     return running, True, ""
         except LimitExceeded as error:
             return running, False, f"the cell {error}"
         except (WireError, OSError, TypeError, KeyError, AttributeError) as error:
             return running, False, f"the cell broke the connection to the judge ({error})"
+
+    def _note_error(self, name: object, text: str) -> None:
+        if isinstance(name, str) and name in self._names:
+            self.cell_errors[name] = text
 
     def _drop_submission(self, reason: str) -> str:
         """End the process that ran the cells, keep the first one; return why it ended."""
@@ -216,7 +228,16 @@ def end_text(code: object, who: str) -> str:
 def error_text(error: Any) -> str:
     """Return the text of an error description that came from the sandbox."""
     try:
-        where = f" ({error['where']})" if error["where"] else ""
-        return f"{error['type']}: {error['message']}{where}"
+        where = f" ({printable(error['where'], 80)})" if error["where"] else ""
+        return f"{printable(error['type'], 80)}: {printable(error['message'])}{where}"
     except (TypeError, KeyError):
         return "an error that could not be read"
+
+
+def printable(text: object, length: int = MESSAGE_CHARACTERS) -> str:
+    """Return a text from the sandbox without control characters, and not too long."""
+    if not isinstance(text, str):
+        return ""
+    return "".join(
+        c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text[:length]
+    )

@@ -29,6 +29,8 @@ DTYPES = {
         *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
     )
 }
+# A tree takes many times its size in memory, tensors do not.
+MAX_TREE_BYTES = 16 * 2**20
 LENGTH = struct.Struct("<Q")
 
 
@@ -164,6 +166,9 @@ class Decoder:
         """
         try:
             (size,) = LENGTH.unpack_from(data)
+            (header,) = LENGTH.unpack_from(data, LENGTH.size + size)
+            if max(size, header) > MAX_TREE_BYTES:
+                raise WireError("the value has too many parts")
             tree = json.loads(data[LENGTH.size : LENGTH.size + size])
             self._tensors = safetensors.torch.load(bytes(data[LENGTH.size + size :]))
             return self.value(tree)

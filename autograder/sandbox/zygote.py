@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import subprocess
 import tempfile
@@ -37,33 +38,71 @@ class Zygote:
     Args:
         limits: what the processes may use.
         unsafe: run without walls; only for code that the grader trusts.
+        peak_memory: most memory that was seen in use, in bytes.
+        deadline: time, by `time.monotonic`, after which no more answers are waited for.
     """
 
     limits: Limits = field(default_factory=Limits)
     unsafe: bool = False
     peak_memory: int = 0
+    deadline: float = math.inf
 
     def __post_init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: Watch | None = None
         self._control: socket.socket | None = None
         self._own_processes: frozenset[int] = frozenset()
+        self._last_look = 0.0
 
-    @property
-    def running(self) -> bool:
-        """Tell whether the sandbox is there."""
-        return self._control is not None
-
-    @property
-    def control(self) -> socket.socket:
-        """The socket to the first process; it starts the sandbox where there is none.
+    def start(self) -> None:
+        """Start the sandbox, unless it is there already.
 
         Raises:
             SandboxUnavailable: there is no sandbox on this machine.
             SandboxBroken: the sandbox does not start.
         """
-        if self._control is None:
-            self._start()
+        if self._control is not None:
+            return
+        if not self.unsafe:
+            require_sandbox()
+        mine, theirs = socket.socketpair()
+        with theirs, tempfile.TemporaryFile() as complaints:
+            descriptor = theirs.fileno()
+            environment = None
+            if self.unsafe:
+                command, environment = unprotected_command(descriptor)
+            else:
+                command = worker_command(descriptor, self.limits)
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=[descriptor],
+                env=environment,
+            )
+            theirs.close()
+            mine.settimeout(START_SECONDS)
+            self._control = mine
+            try:
+                ready = mine.recv(1)
+            except OSError:
+                ready = b""
+            if not ready:
+                self.close()
+                complaints.seek(0)
+                text = complaints.read().decode(errors="replace").strip()
+                raise SandboxBroken(
+                    f"the sandbox did not start: {text[-800:] or 'no reason given'}"
+                )
+        self._watch = Watch(self._process.pid, self.limits)
+        self._watch.settle()
+        self._own_processes = self._watch.process_ids()
+
+    @property
+    def control(self) -> socket.socket:
+        """The socket to the first process; it starts the sandbox where there is none."""
+        self.start()
         assert self._control is not None
         return self._control
 
@@ -111,10 +150,9 @@ class Zygote:
         self._watch.rest()
         rest = memoryview(LENGTH.pack(len(payload)) + payload)
         while rest:
-            try:
+            with contextlib.suppress(TimeoutError):
                 rest = rest[channel.send(rest) :]
-            except TimeoutError:
-                self._watch.check()
+            self._look()
 
     def receive(
         self,
@@ -156,53 +194,32 @@ class Zygote:
         start = time.monotonic()
         data = bytearray()
         while len(data) < size:
+            part: bytes | None = None
             try:
                 part = channel.recv(min(size - len(data), 2**20))
             except TimeoutError:
-                self._watch.check()
-                if seconds is not None and time.monotonic() - start > seconds:
-                    raise LimitExceeded(f"did not answer within {seconds:.0f} s") from None
-                continue
+                pass
             except OSError:
                 part = b""
-            if not part:
+            if part == b"":
                 return bytearray()
-            data += part
+            data += part or b""
+            self._look()
+            if seconds is not None and time.monotonic() - start > seconds:
+                raise LimitExceeded(f"did not answer within {seconds:.0f} s")
         return data
 
-    def _start(self) -> None:
-        if not self.unsafe:
-            require_sandbox()
-        mine, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as complaints:
-            descriptor = theirs.fileno()
-            environment = None
-            if self.unsafe:
-                command, environment = unprotected_command(descriptor)
-            else:
-                command = worker_command(descriptor, self.limits)
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=complaints,
-                pass_fds=[descriptor],
-                env=environment,
-            )
-            theirs.close()
-            mine.settimeout(START_SECONDS)
-            self._control = mine
-            try:
-                ready = mine.recv(1)
-            except OSError:
-                ready = b""
-            if not ready:
-                self.close()
-                complaints.seek(0)
-                text = complaints.read().decode(errors="replace").strip()
-                raise SandboxBroken(
-                    f"the sandbox did not start: {text[-800:] or 'no reason given'}"
-                )
-        self._watch = Watch(self._process.pid, self.limits)
-        self._watch.settle()
-        self._own_processes = self._watch.process_ids()
+    def _look(self) -> None:
+        """Look at the sandbox, but not at every byte.
+
+        Raises:
+            LimitExceeded: a limit is passed, or the time for the submission is used up.
+        """
+        now = time.monotonic()
+        if now - self._last_look < POLL_SECONDS:
+            return
+        self._last_look = now
+        if now > self.deadline:
+            raise LimitExceeded("used up the time for the whole submission")
+        assert self._watch is not None
+        self._watch.check()

@@ -100,6 +100,17 @@ class Scale(nn.Module):
     def forward(self, x):
         return self.factor * x
 
+def trickle():
+    for descriptor in range(3, 64):
+        try:
+            channel = socket.socket(fileno=os.dup(descriptor))
+            channel.send((10**6).to_bytes(8, "little"))
+            while True:
+                channel.send(b"x")
+                time.sleep(0.01)
+        except OSError:
+            pass
+
 def garbage():
     for descriptor in range(3, 64):
         try:
@@ -259,10 +270,20 @@ def test_a_cell_that_ends_everything_costs_only_itself(source, reason):
 
 
 def test_a_submission_has_an_end():
-    limits = LIMITS.model_copy(update={"submission_wall_seconds": 0.0})
+    limits = LIMITS.model_copy(update={"submission_wall_seconds": -1.0})
     with (
         Session([Cell("a", "exercise", "x = 1")], limits) as session,
         pytest.raises(SandboxStopped, match="used up"),
         session.check_process(),
     ):
         pass
+
+
+def test_bytes_that_only_trickle_have_an_end():
+    limits = LIMITS.model_copy(update={"submission_wall_seconds": 6.0})
+    with (
+        Session([Cell("answers", "exercise", ANSWERS)], limits) as session,
+        session.check_process() as process,
+        pytest.raises(StudentError, match="used up the time|without computing"),
+    ):
+        Student(process, seed=1, cpu_seconds=20).trickle()

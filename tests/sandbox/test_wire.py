@@ -171,6 +171,17 @@ BAD = {
             "training": {"": True},
         }
     ),
+    "huge padding": _message(
+        {
+            "$": "module",
+            "structure": {
+                "class": "Conv2d",
+                "config": {"in_channels": 1, "out_channels": 1, "kernel_size": 1, "padding": 10**6},
+            },
+            "state": {},
+            "training": {"": True},
+        }
+    ),
     "lying header": struct.pack("<Q", 4) + b"null" + struct.pack("<Q", 2**40) + b"{}",
 }
 

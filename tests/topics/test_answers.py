@@ -1,0 +1,75 @@
+"""The checks as a classifier: every known mistake is rejected and named, every right answer passes.
+
+All of this code is the project's own, so the answers of a topic share one sandbox.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from autograder.authoring.answers import Answer, load_alternatives, load_mistakes
+from autograder.authoring.source import load_source
+from autograder.judge.judge import judge
+from autograder.judge.submission import Submission, reference_submission
+from autograder.judge.verdict import ExerciseVerdict
+from autograder.sandbox.bubblewrap import sandbox_problem
+from autograder.sandbox.zygote import Zygote
+from autograder.settings import topic_names
+
+pytestmark = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem() or "sandbox")
+
+FEWEST_MISTAKES = 4
+FEWEST_ALTERNATIVES = 2
+
+
+def answers_of(load) -> list:
+    return [
+        pytest.param(topic, answer, id=f"{topic}-{answer.full_name}")
+        for topic in topic_names()
+        for answer in load(topic)
+    ]
+
+
+@pytest.fixture(scope="module")
+def zygote() -> Iterator[Zygote]:
+    opened = Zygote()
+    yield opened
+    opened.close()
+
+
+def judged(topic: str, answer: Answer, zygote: Zygote) -> ExerciseVerdict:
+    source = load_source(topic)
+    submission: Submission = reference_submission(source)
+    submission.answers[answer.exercise] = answer.source
+    verdict = judge(submission, source, only=answer.exercise, zygote=zygote)
+    return verdict.exercise(answer.exercise)
+
+
+@pytest.mark.parametrize(("topic", "mistake"), answers_of(load_mistakes))
+def test_a_mistake_is_rejected_and_named(topic, mistake, zygote):
+    verdict = judged(topic, mistake, zygote)
+    failed = {check.name: check for check in verdict.checks if not check.passed}
+    assert verdict.points < verdict.max_points
+    assert mistake.caught_by in failed
+    messages = "\n".join(check.message for check in failed.values())
+    assert mistake.hint in messages, messages
+
+
+@pytest.mark.parametrize(("topic", "alternative"), answers_of(load_alternatives))
+def test_a_different_right_answer_is_accepted(topic, alternative, zygote):
+    verdict = judged(topic, alternative, zygote)
+    messages = [f"{check.name}: {check.message}" for check in verdict.checks if not check.passed]
+    assert not messages
+    assert verdict.points == verdict.max_points
+
+
+@pytest.mark.parametrize("topic", topic_names())
+def test_every_exercise_has_enough_of_both(topic):
+    exercises = {exercise.name for exercise in load_source(topic).exercises}
+    mistakes = Counter(answer.exercise for answer in load_mistakes(topic))
+    alternatives = Counter(answer.exercise for answer in load_alternatives(topic))
+    assert {name for name in exercises if mistakes[name] < FEWEST_MISTAKES} == set()
+    assert {name for name in exercises if alternatives[name] < FEWEST_ALTERNATIVES} == set()
