@@ -219,6 +219,8 @@ class _Reader:
         self._name_by_text()
         self._name_by_question()
         self._name_by_definition()
+        if not any(raw.name for raw in self.cells):
+            raise UnreadableError("No cell of the file belongs to this notebook.")
         chosen = {cell.name: self._choose(cell) for cell in self.source.cells}
         after = ""
         for raw in self.cells:

@@ -257,6 +257,8 @@ def test_the_hash_covers_answers_and_added_cells(notebook: Any, path: Path) -> N
         (b'{"cells": 3}', "no list of cells"),
         (b'{"cells": [' + b"{}," * 3000 + b"{}]}", "more than 2000 cells"),
         (b"9" * 5000, "not valid JSON"),
+        (b'{"cells": []}', "No cell of the file belongs to this notebook"),
+        (b'{"cells": [{"cell_type": "code", "source": "x = 1"}]}', "No cell of the file"),
     ],
 )
 def test_files_that_are_no_notebook(path: Path, content: bytes, complaint: str) -> None:

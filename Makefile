@@ -1,0 +1,73 @@
+# Every target makes .venv first when it is missing or older than what it is made from.
+#   PYTHON=python3.12        the Python that makes .venv (3.11.5 to 3.13)
+#   TORCH_INDEX=URL          where torch comes from; https://download.pytorch.org/whl/cpu for the small build
+#   TOPIC=network_pruning    the topic of `calibrate` and `grade`
+#   WORKERS=2                processes of the tests and of the graders
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+TOPIC ?= network_pruning
+WORKERS ?= 2
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+QUICK := not slow and not browser and not cluster
+
+# One thread per process: two workers with two threads each are far slower than one after the other.
+export OMP_NUM_THREADS ?= 1
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench doctor clean
+
+help: ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(BIN)/python -m pip install --index-url $(TORCH_INDEX) -c constraints.txt torch torchvision)
+	$(BIN)/python -m pip install -e '.[dev]' -c constraints.txt
+	touch $@
+
+demo: $(STAMP) ## build the notebooks, grade a class of good, wrong and hostile submissions
+	$(BIN)/autograder demo $(TOPIC) --workers $(WORKERS)
+
+test: $(STAMP) lint ## the quick tests: under 10 minutes on two cores
+	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadfile
+
+test-all: $(STAMP) lint ## every test: under 60 minutes on two cores
+	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not ($(QUICK))"
+
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lab: $(STAMP) ## open JupyterLab on the notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+
+build: $(STAMP) ## make notebooks/ from autograder/topics
+	$(BIN)/autograder build
+
+checkpoints: $(STAMP) ## train the course's checkpoints anew, from fixed seeds
+	$(BIN)/autograder checkpoints
+
+calibrate: $(STAMP) ## measure the expected values of a topic anew
+	$(BIN)/autograder calibrate $(TOPIC)
+
+grade: $(STAMP) ## grade course/submitted: judge in parallel, fill the gradebook, write feedback and report
+	$(BIN)/autograder grade $(TOPIC) --workers $(WORKERS)
+
+release: $(STAMP) ## pack what students get into dist/
+	$(BIN)/autograder release
+
+bench: $(STAMP) ## how steady judge and speed meter are while the machine is busy
+	$(BIN)/autograder bench $(TOPIC)
+
+doctor: $(STAMP) ## say what works on this machine
+	$(BIN)/autograder doctor
+
+clean: ## remove caches and build artefacts; keep .venv and the class in course/
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

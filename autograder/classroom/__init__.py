@@ -1,0 +1,1 @@
+"""A whole class: the demo class, grading many submissions, the report on them."""

@@ -1,0 +1,201 @@
+"""Grades everybody who handed in: verdicts in parallel, then gradebook, feedback and report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from autograder.authoring.build import build_topic
+from autograder.authoring.source import load_source
+from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all
+from autograder.classroom.report import report_path, write_report
+from autograder.gradebook.folders import forget_unfinished, prepare_submissions
+from autograder.gradebook.verdicts import STORE_FOLDER
+from autograder.judge.identity import verdict_key
+from autograder.judge.store import VerdictStore
+from autograder.judge.submission import read_submission
+from autograder.judge.verdict import Verdict
+from autograder.sandbox.bubblewrap import require_sandbox
+from autograder.settings import COURSE, REPOSITORY
+
+FEEDBACK = COURSE / "feedback"
+LOG_TAIL = 2000
+
+
+class BookkeepingFailed(RuntimeError):
+    """A command of nbgrader failed; the text holds the end of what it said."""
+
+
+@dataclass(frozen=True)
+class Graded:
+    """The result of grading a class: an outcome for each student, and where the report is."""
+
+    outcomes: list[Outcome]
+    report: Path
+
+
+def verdict_store() -> VerdictStore:
+    """Return the store that batch grading and nbgrader share."""
+    return VerdictStore(COURSE / STORE_FOLDER)
+
+
+def grade(
+    topic: str,
+    workers: int,
+    students: Sequence[str] | None = None,
+    *,
+    console: Console | None = None,
+    scheduler: str | None = None,
+    again: bool = False,
+    books: bool = True,
+) -> Graded:
+    """Judge the submissions of a topic, fill the gradebook, write feedback and report.
+
+    Verdicts are kept as they come, so a run that was cut short goes on where it was.
+
+    Args:
+        topic: name of the topic.
+        workers: submissions judged at the same time.
+        students: only these; None is everyone.
+        console: where progress is shown.
+        scheduler: address of a Dask scheduler; None starts workers on this machine.
+        again: judge anew what has a verdict already.
+        books: fill the gradebook and write feedback too.
+
+    Raises:
+        SandboxUnavailable: there is no sandbox here.
+        ValueError: nobody, or not all of `students`, handed in.
+        BookkeepingFailed: nbgrader could not do its part.
+    """
+    require_sandbox()
+    source = load_source(topic)
+    console = console or Console(stderr=True)
+    for student, note in prepare_submissions(topic).items():
+        console.print(f"{student}: {note}", markup=False, highlight=False)
+    chosen = None if students is None else list(students)
+    jobs = find_jobs(topic, source.notebook_name, chosen)
+    if not jobs:
+        raise ValueError(f"nothing was handed in for {topic} under {COURSE / 'submitted'}")
+    outcomes = _judge(jobs, workers, console, scheduler, again)
+    if books:
+        keep_books(topic, outcomes, console)
+    verdicts = [outcome.verdict for outcome in outcomes]
+    return Graded(outcomes, write_report(topic, source.title, verdicts, report_path(topic)))
+
+
+def report_on_known(topic: str) -> Path:
+    """Write the report from the verdicts there are, without judging anything.
+
+    Raises:
+        ValueError: nothing has been judged yet.
+    """
+    source = load_source(topic)
+    store = verdict_store()
+    verdicts = []
+    for job in find_jobs(topic, source.notebook_name):
+        verdict = store.get(_key(job))
+        if verdict is not None:
+            verdicts.append(verdict.model_copy(update={"student": job.student}))
+    return write_report(topic, source.title, verdicts, report_path(topic))
+
+
+def _judge(
+    jobs: list[Job], workers: int, console: Console, scheduler: str | None, again: bool
+) -> list[Outcome]:
+    store = verdict_store()
+    outcomes: dict[str, Outcome] = {}
+    keys = {job.student: _key(job) for job in jobs}
+    for job in jobs:
+        known = None if again else store.get(keys[job.student])
+        if known is not None:
+            # The same answers of another student have the same verdict.
+            verdict = known.model_copy(update={"student": job.student})
+            outcomes[job.student] = Outcome(job.student, verdict, remembered=True)
+    waiting = [job for job in jobs if job.student not in outcomes]
+    columns = (
+        TextColumn("[bold]judging"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("", total=len(jobs), completed=len(outcomes))
+        for outcome in judge_all(waiting, workers, scheduler=scheduler):
+            if not outcome.broken:
+                store.put(keys[outcome.student], outcome.verdict)
+            outcomes[outcome.student] = outcome
+            points = f"{outcome.verdict.points:g}/{outcome.verdict.max_points:g}"
+            progress.update(task, advance=1, description=f"{outcome.student} {points}")
+            if not console.is_terminal:
+                # In a log there is no live bar: one line for each submission.
+                line = f"{len(outcomes)}/{len(jobs)} {outcome.student} {points}"
+                console.print(f"{line} {outcome.seconds:.1f} s", markup=False, highlight=False)
+    return [outcomes[job.student] for job in jobs]
+
+
+def _key(job: Job) -> str:
+    return verdict_key(job.topic, read_submission(job.path, job.topic).content_hash)
+
+
+def keep_books(topic: str, outcomes: Sequence[Outcome], console: Console) -> None:
+    """Have nbgrader copy the verdicts into its gradebook and write feedback.
+
+    Raises:
+        BookkeepingFailed: a command of nbgrader failed.
+    """
+    build_topic(topic)
+    forget_unfinished(topic)
+    chosen = {outcome.student for outcome in outcomes}
+    everyone = {path.parent.name for path in (COURSE / "submitted").glob(f"*/{topic}")}
+    only = [
+        "--force",
+        f"--CourseDirectory.student_id_exclude={','.join(sorted(everyone - chosen))}",
+    ]
+    # Without a verdict there are no points: nbgrader reports those students, and goes on.
+    may_fail = any(outcome.broken for outcome in outcomes)
+    with console.status("preparing the gradebook"):
+        run_nbgrader("generate_assignment", topic, "--force")
+    with console.status("filling the gradebook"):
+        find = f"--AttachVerdict.find_verdict={__name__}.{stored_verdict.__name__}"
+        run_nbgrader("autograde", topic, *only, find, may_fail=may_fail)
+    with console.status("writing feedback"):
+        run_nbgrader("generate_feedback", topic, *only, may_fail=may_fail)
+
+
+def stored_verdict(path: Path, topic: str, student: str, course: Path) -> Verdict:
+    """Return the verdict that was stored; nbgrader must not judge anew what judging failed on.
+
+    Raises:
+        LookupError: there is none.
+    """
+    verdict = VerdictStore(course / STORE_FOLDER).get(_key(Job(student, topic, path)))
+    if verdict is None:
+        raise LookupError(f"{student}: there is no verdict")
+    return verdict.model_copy(update={"student": student})
+
+
+def run_nbgrader(command: str, *arguments: str, may_fail: bool = False) -> str:
+    """Run one command of nbgrader on this course, and return what it said.
+
+    Raises:
+        BookkeepingFailed: it ended with an error, and `may_fail` was not given.
+    """
+    result = subprocess.run(
+        [sys.executable, "-m", "nbgrader", command, *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = result.stdout + result.stderr
+    if result.returncode != 0 and not may_fail:
+        raise BookkeepingFailed(f"nbgrader {command} failed:\n{said[-LOG_TAIL:]}")
+    return said

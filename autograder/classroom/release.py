@@ -1,0 +1,89 @@
+"""Packs what students get into one zip file. Nothing of the autograder goes in."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from autograder.settings import REPOSITORY
+
+FOLDER = "compression-course"
+WHOLE_FOLDERS = ("notebooks", "course_utils", "data")
+SINGLE_FILES = ("constraints.txt", "environment.yml", "LICENSE")
+SKIPPED = ("__pycache__", ".ipynb_checkpoints", ".DS_Store")
+# A zip entry needs a date; a fixed one makes the same content the same file.
+DATE = (2026, 1, 1, 0, 0, 0)
+
+README = """\
+# Neural network compression: the notebooks
+
+You need Python 3.11 to 3.13 and about 2 GB of disk. No GPU.
+
+With Python alone (Linux, macOS; on Windows write `.venv\\Scripts\\` for `.venv/bin/`):
+
+    python3 -m venv .venv
+    .venv/bin/python -m pip install -e . -c constraints.txt
+    .venv/bin/jupyter lab notebooks
+
+On Linux, the small build of torch comes with one command before the second line:
+
+    .venv/bin/python -m pip install torch torchvision -c constraints.txt \\
+        --index-url https://download.pytorch.org/whl/cpu
+
+With conda:
+
+    conda env create -f environment.yml
+    conda activate compression-course
+    jupyter lab notebooks
+
+Open a notebook, replace each `raise NotImplementedError` by your answer, run the check below it.
+Hand in the notebook file under the name it has. Keep the cells of the checks as they are.
+"""
+
+
+def pack(folder: Path = REPOSITORY / "dist") -> Path:
+    """Write the zip file for students and return its path."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{FOLDER}-{project['version']}.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for name, content in sorted(_contents(project).items()):
+            entry = zipfile.ZipInfo(f"{FOLDER}/{name}", DATE)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, content)
+    return path
+
+
+def _contents(project: dict[str, object]) -> dict[str, bytes]:
+    contents = {path.relative_to(REPOSITORY).as_posix(): path.read_bytes() for path in _files()}
+    environment = contents["environment.yml"].decode()
+    contents["environment.yml"] = environment.replace("-e .[dev]", "-e .").encode()
+    contents["pyproject.toml"] = _pyproject(project).encode()
+    contents["README.md"] = README.encode()
+    return contents
+
+
+def _files() -> Iterator[Path]:
+    for name in SINGLE_FILES:
+        yield REPOSITORY / name
+    for name in WHOLE_FOLDERS:
+        for path in (REPOSITORY / name).rglob("*"):
+            if path.is_file() and not any(part in SKIPPED for part in path.parts):
+                yield path
+
+
+def _pyproject(project: dict[str, object]) -> str:
+    """Return a pyproject.toml that installs `course_utils` and what it needs, and no more."""
+    # A JSON list of plain strings is also a TOML array.
+    dependencies = json.dumps(project["dependencies"], indent=4)
+    return (
+        '[build-system]\nrequires = ["setuptools>=77"]\n'
+        'build-backend = "setuptools.build_meta"\n\n'
+        f'[project]\nname = "{project["name"]}"\nversion = "{project["version"]}"\n'
+        f'requires-python = "{project["requires-python"]}"\ndependencies = {dependencies}\n\n'
+        '[tool.setuptools.packages.find]\ninclude = ["course_utils*"]\n'
+    )

@@ -1,0 +1,260 @@
+"""The command line: `autograder COMMAND`. Each command imports what it needs, so help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autograder.settings import topic_names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from autograder.judge.verdict import Verdict
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    help="Builds the course's notebooks and judges what students hand in.",
+)
+
+Topic = Annotated[str, typer.Argument(help="name of the topic, a folder under autograder/topics")]
+Workers = Annotated[int, typer.Option(min=1, help="submissions judged at the same time")]
+
+
+def _console(error: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=error)
+
+
+def _stop(problem: Exception) -> typer.Exit:
+    from rich.text import Text
+
+    _console(error=True).print(Text(str(problem), "red"))
+    return typer.Exit(2)
+
+
+@app.command()
+def build(
+    topics: Annotated[list[str] | None, typer.Argument(help="all when none is named")] = None,
+    check: Annotated[bool, typer.Option(help="only say whether notebooks/ is stale")] = False,
+) -> None:
+    """Build the notebooks from their sources."""
+    from autograder.authoring.build import build_topic, stale
+
+    try:
+        for topic in topics or topic_names():
+            if not check:
+                print(*build_topic(topic), sep="\n")
+            elif differences := stale(topic):
+                print(*differences, sep="\n")
+                raise typer.Exit(1)
+    except (ValueError, RuntimeError) as problem:
+        raise _stop(problem) from None
+
+
+@app.command()
+def doctor(
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say what works on this machine, and how to mend what does not."""
+    from autograder.doctor import examine
+
+    if json:
+        from dataclasses import asdict
+        from json import dumps
+
+        findings = examine()
+        print(dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        from rich.table import Table
+        from rich.text import Text
+
+        console = _console()
+        with console.status("looking"):
+            findings = examine()
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+        for finding in findings:
+            mark = Text("✓", "green") if finding.works else Text("✗", "bold red")
+            table.add_row(mark, finding.name, Text(finding.detail))
+            if not finding.works and finding.mend:
+                table.add_row("", "", Text(f"→ {finding.mend}", "yellow"))
+        console.print(table)
+    if not all(finding.works for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def judge(
+    file: Annotated[Path, typer.Argument(help="a submitted notebook")],
+    topic: Annotated[str, typer.Option(help="read from the file's name when left out")] = "",
+    json: Annotated[bool, typer.Option("--json", help="print the verdict as JSON")] = False,
+    unsafe: Annotated[
+        bool,
+        typer.Option("--unsafe-no-sandbox", help="only for code that you wrote yourself"),
+    ] = False,
+) -> None:
+    """Judge one submission and print its verdict."""
+    from autograder.judge.judge import JudgeBroken, judge_submission
+    from autograder.sandbox.bubblewrap import SandboxUnavailable
+
+    name = topic or file.stem.partition("_")[2]
+    try:
+        verdict = judge_submission(file, name, unsafe=unsafe)
+    except (SandboxUnavailable, JudgeBroken, ValueError) as problem:
+        raise _stop(problem) from None
+    if json:
+        print(verdict.model_dump_json(indent=1))
+    else:
+        _show(verdict)
+
+
+def _show(verdict: Verdict) -> None:
+    from rich.text import Text
+
+    console = _console()
+    console.print(_verdict_table(verdict))
+    for problem in verdict.problems:
+        console.print(Text(f"note: {problem}", "yellow"))
+    if verdict.needs_review:
+        console.print(Text("A person has to look at this submission.", "bold yellow"))
+    mebibytes = verdict.peak_memory / 2**20
+    console.print(f"{verdict.seconds:.1f} s, {mebibytes:.0f} MiB, mode: {verdict.mode}")
+
+
+def _verdict_table(verdict: Verdict) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=f"{verdict.points:g} of {verdict.max_points:g} points", title_justify="left"
+    )
+    table.add_column("exercise", no_wrap=True)
+    table.add_column("points", justify="right", no_wrap=True)
+    table.add_column("checks", ratio=1)
+    for exercise in verdict.exercises:
+        # Text, not markup: a message may hold what a student wrote.
+        checks = Text(exercise.message)
+        for check in exercise.checks:
+            if checks:
+                checks.append("\n")
+            checks.append("✓ " if check.passed else "✗ ", "green" if check.passed else "bold red")
+            checks.append(check.name, "dim" if check.passed else "bold")
+            if check.message:
+                checks.append(f"\n  {check.message}")
+        table.add_row(exercise.name, f"{exercise.points:g}/{exercise.max_points:g}", checks)
+        table.add_section()
+    return table
+
+
+@app.command()
+def grade(
+    topic: Topic,
+    workers: Workers = 2,
+    student: Annotated[
+        list[str] | None, typer.Option(help="only this student; may be given again")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler, tcp://…")
+    ] = None,
+    again: Annotated[bool, typer.Option(help="judge anew what was judged already")] = False,
+) -> None:
+    """Grade what is in course/submitted: verdicts, gradebook, feedback, report."""
+    from autograder.classroom.grading import BookkeepingFailed, grade
+    from autograder.sandbox.bubblewrap import SandboxUnavailable
+
+    console = _console()
+    try:
+        graded = grade(
+            topic, workers, student or None, console=console, scheduler=scheduler, again=again
+        )
+    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
+        raise _stop(problem) from None
+    broken = [outcome for outcome in graded.outcomes if outcome.broken]
+    remembered = sum(outcome.remembered for outcome in graded.outcomes)
+    console.print(f"{len(graded.outcomes)} submissions; {remembered} had a verdict already.")
+    for outcome in broken:
+        console.print(f"{outcome.student}: {outcome.broken}", style="red", markup=False)
+    console.print(f"Report: {graded.report}", soft_wrap=True)
+    if broken:
+        raise typer.Exit(1)
+
+
+@app.command()
+def report(topic: Topic) -> None:
+    """Write the class report anew, from the verdicts there are."""
+    from autograder.classroom.grading import report_on_known
+
+    try:
+        print(report_on_known(topic))
+    except ValueError as problem:
+        raise _stop(problem) from None
+
+
+@app.command()
+def demo(topic: Annotated[str, typer.Argument()] = "network_pruning", workers: Workers = 2) -> None:
+    """Grade a class of good, wrong and hostile submissions; fail unless all is just."""
+    from autograder.classroom.demo_run import run_demo
+    from autograder.classroom.grading import BookkeepingFailed
+    from autograder.sandbox.bubblewrap import SandboxUnavailable
+
+    try:
+        just = run_demo(topic, workers, _console())
+    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
+        raise _stop(problem) from None
+    if not just:
+        raise typer.Exit(1)
+
+
+@app.command()
+def calibrate(
+    topic: Topic,
+    seeds: Annotated[int, typer.Option(min=5, help="how many seeds to measure with")] = 5,
+) -> None:
+    """Measure a topic's expected values anew, and say what changed."""
+    from autograder.authoring.calibration import calibrate
+
+    calibrate(topic, seeds=seeds)
+
+
+@app.command()
+def checkpoints() -> None:
+    """Train the course's checkpoints anew, from fixed seeds."""
+    from autograder.authoring.train_checkpoints import train_checkpoints
+
+    for name, facts in train_checkpoints().items():
+        print(name, facts)
+
+
+@app.command()
+def data() -> None:
+    """Make the course's data anew from the full data set."""
+    from autograder.authoring.datasets import build_datasets
+
+    for path in build_datasets():
+        print(path)
+
+
+@app.command()
+def release() -> None:
+    """Pack what students get: notebooks, course_utils, data. Nothing of the autograder."""
+    from autograder.classroom.release import pack
+
+    print(pack())
+
+
+@app.command()
+def bench(
+    topic: Annotated[str, typer.Argument()] = "network_pruning",
+    runs: Annotated[int, typer.Option(min=1, help="how often each submission is judged")] = 50,
+    meter_runs: Annotated[int, typer.Option(min=0, help="comparisons of a net with itself")] = 100,
+) -> None:
+    """Measure how steady judge and speed meter are while another core is busy."""
+    from autograder.classroom.bench import run_bench
+
+    if not run_bench(topic, runs, meter_runs, _console()):
+        raise typer.Exit(1)
