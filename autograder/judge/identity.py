@@ -20,7 +20,7 @@ def checks_hash(topic: str) -> str:
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
-            digest.update(str(path.relative_to(PACKAGE)).encode() + b"\0")
+            digest.update(str(path.relative_to(folder.parent)).encode() + b"\0")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

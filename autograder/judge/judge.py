@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from autograder.authoring.source import TopicSource, load_source
 from autograder.judge.identity import identity, submission_seed
@@ -144,6 +145,8 @@ def _open(
     seed: int | None,
     zygote: Zygote | None = None,
 ) -> Judging:
+    # One thread: the same sums on every machine, and no threads that wait for each other.
+    torch.set_num_threads(1)
     session = Session(code_cells(submission, source), limits, unsafe=unsafe, zygote=zygote)
     if seed is None:
         seed = submission_seed(submission.content_hash, source.topic)

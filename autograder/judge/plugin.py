@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from autograder import settings
 from autograder.judge.verdict import CheckVerdict
-from autograder.settings import TOPICS, Limits
+from autograder.settings import Limits
 
 if TYPE_CHECKING:
     import torch
@@ -141,7 +142,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _topic_of(path: Path) -> str:
-    return path.relative_to(TOPICS).parts[0]
+    return path.relative_to(settings.TOPICS).parts[0]
 
 
 @pytest.fixture(scope="session")
@@ -219,7 +220,7 @@ def course() -> Any:
 
 def load_expected(topic: str) -> SimpleNamespace:
     """Return the measured figures of a topic; without the file there are none."""
-    path = TOPICS / topic / "expected.toml"
+    path = settings.TOPICS / topic / "expected.toml"
     table = tomllib.loads(path.read_text()) if path.exists() else {}
     figures = table.get("figures", {})
     return SimpleNamespace(**{name: SimpleNamespace(**figure) for name, figure in figures.items()})

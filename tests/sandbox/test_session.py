@@ -284,6 +284,6 @@ def test_bytes_that_only_trickle_have_an_end():
     with (
         Session([Cell("answers", "exercise", ANSWERS)], limits) as session,
         session.check_process() as process,
-        pytest.raises(StudentError, match="used up the time|without computing"),
+        pytest.raises(StudentError, match=r"used up the time|without computing"),
     ):
         Student(process, seed=1, cpu_seconds=20).trickle()

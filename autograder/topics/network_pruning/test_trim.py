@@ -6,6 +6,8 @@ cut from. That shows which neurons were kept, and whether the weights were drawn
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -95,7 +97,7 @@ def test_one_round_removes_the_silent_neurons(student: Student, rng: torch.Gener
     for wanted in (0.7, 0.85):
         threshold = gap_near(values, wanted)
         keep = (values <= threshold).nonzero().flatten()
-        got = student.trim(given, loader, 1, threshold)
+        got = student.trim(copy.deepcopy(given), loader, 1, threshold)
         model, _ = expect_trimmed(got, given, 1)
         if model.fc1.out_features != len(keep):
             fail(
@@ -111,7 +113,9 @@ def test_kept_neurons_keep_their_weights(student: Student) -> None:
     values = hidden_apoz(given, loader.dataset.tensors[0])
     threshold = gap_near(values, 0.75)
     keep = (values <= threshold).nonzero().flatten()
-    model, _ = expect_trimmed(student.trim(given, loader, 1, threshold, False), given, 1)
+    model, _ = expect_trimmed(
+        student.trim(copy.deepcopy(given), loader, 1, threshold, False), given, 1
+    )
     expect.equal(model.fc1.out_features, len(keep), "neurons left in fc1")
     small = cut(given, keep)
     for name, weight in small.state_dict().items():
@@ -131,7 +135,7 @@ def test_reinitialize_draws_the_weights_afresh(student: Student) -> None:
     values = hidden_apoz(given, loader.dataset.tensors[0])
     threshold = gap_near(values, 0.75)
     keep = (values <= threshold).nonzero().flatten()
-    got = student.trim(given, loader, 1, threshold, reinitialize=True)
+    got = student.trim(copy.deepcopy(given), loader, 1, threshold, reinitialize=True)
     model, history = expect_trimmed(got, given, 1)
     expect.equal(model.fc1.out_features, len(keep), "neurons left in fc1")
     alike = likeness(model.fc1.weight, given.fc1.weight[keep])
@@ -159,7 +163,7 @@ def test_history_tells_the_truth(student: Student) -> None:
     values = hidden_apoz(given, images)
     threshold = gap_near(values, 0.55)
     keep = (values <= threshold).nonzero().flatten()
-    got = student.trim(given, loader, 1, threshold)
+    got = student.trim(copy.deepcopy(given), loader, 1, threshold)
     model, (row,) = expect_trimmed(got, given, 1)
     expect.equal(int(row["neurons"]), len(keep), "neurons, counted after the cut")
     small, tolerance = cut(given, keep), 1.01 / len(images)
@@ -185,7 +189,7 @@ def test_fine_tuning_lowers_the_loss(student: Student) -> None:
     values = hidden_apoz(given, loader.dataset.tensors[0])
     threshold = gap_near(values, float(values.quantile(0.15)))
     keep = (values <= threshold).nonzero().flatten()
-    model, _ = expect_trimmed(student.trim(given, loader, 1, threshold), given, 1)
+    model, _ = expect_trimmed(student.trim(copy.deepcopy(given), loader, 1, threshold), given, 1)
     before, after = mean_loss(cut(given, keep), loader), mean_loss(model, loader)
     message = (
         f"fine-tuning after the cut should lower the loss on the loader: it was {before:.3f} and "
@@ -200,7 +204,7 @@ def test_every_round_measures_anew(student: Student) -> None:
     values = hidden_apoz(given, loader.dataset.tensors[0])
     threshold = gap_near(values, 0.6)
     keep = int((values <= threshold).sum())
-    got = student.trim(given, loader, 3, threshold, True)
+    got = student.trim(copy.deepcopy(given), loader, 3, threshold, True)
     _, history = expect_trimmed(got, given, 3)
     sizes = [int(row["neurons"]) for row in history]
     expect.equal(sizes[0], keep, "neurons left after the first round")
@@ -210,7 +214,7 @@ def test_every_round_measures_anew(student: Student) -> None:
             "APoZ, so measure, select and remove in every round",
             "measures_once",
         )
-    got = student.trim(given, loader, 2, threshold)
+    got = student.trim(copy.deepcopy(given), loader, 2, threshold)
     model, history = expect_trimmed(got, given, 2)
     expect.equal(int(history[0]["neurons"]), keep, "neurons left after the first round")
     what = "accuracy_after of the last round"
@@ -227,9 +231,9 @@ def test_trim_at_the_ends_of_the_threshold(student: Student) -> None:
         for neuron in always:  # silence it, so that every APoZ is above 0
             given.fc1.weight[neuron] = 0
             given.fc1.bias[neuron] = -1
-    model, _ = expect_trimmed(student.trim(given, loader, 1, 1.0), given, 1)
+    model, _ = expect_trimmed(student.trim(copy.deepcopy(given), loader, 1, 1.0), given, 1)
     expect.equal(model.fc1.out_features, len(values), "threshold 1 keeps all; neurons")
-    model, _ = expect_trimmed(student.trim(given, loader, 1, 0.0), given, 1)
+    model, _ = expect_trimmed(student.trim(copy.deepcopy(given), loader, 1, 0.0), given, 1)
     expect.equal(model.fc1.out_features, 1, "all above the threshold: the lowest stays; neurons")
 
 
@@ -245,7 +249,9 @@ def test_every_image_counts_for_apoz(student: Student) -> None:
     values = hidden_apoz(given, images)
     for wanted in (0.5, 0.75):
         threshold = gap_near(values, wanted)
-        model, _ = expect_trimmed(student.trim(given, loader, 1, threshold), given, 1)
+        model, _ = expect_trimmed(
+            student.trim(copy.deepcopy(given), loader, 1, threshold), given, 1
+        )
         keep = int((values <= threshold).sum())
         message = "neurons left (APoZ over all images of the loader, each counting the same)"
         expect.equal(model.fc1.out_features, keep, message)
@@ -272,7 +278,7 @@ def test_trim_leaves_the_callers_model(student: Student, rng: torch.Generator) -
 def test_trim_rejects_impossible_arguments(student: Student) -> None:
     given, loader = trained_lenet(), images_for_trim(50, 50)
     with expect.value_error("rounds = -1"):
-        student.trim(given, loader, -1, 0.7)
+        student.trim(copy.deepcopy(given), loader, -1, 0.7)
     for threshold in (-0.1, 1.5, 70, NAN):
         with expect.value_error(f"threshold = {threshold}"):
-            student.trim(given, loader, 1, threshold)
+            student.trim(copy.deepcopy(given), loader, 1, threshold)
