@@ -17,6 +17,7 @@ from autograder.authoring.answers import Mistake, as_function, load_mistakes
 from autograder.authoring.reference import load_reference
 from autograder.judge.checking import CheckFailure, first_change
 from autograder.judge.student import Call, Student, StudentError
+from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import decode
 
 NOT_WRITTEN = "not implemented yet"
@@ -76,7 +77,7 @@ def _recognise(
 
 def _replay(function: Any, call: Call) -> Any:
     args, kwargs = decode(call.arguments)
-    torch.manual_seed(0)
+    seed_everything(call.seed)
     try:
         return function(*args, **kwargs)
     except Exception as error:  # an exception is an answer like any other

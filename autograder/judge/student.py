@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
-from torch.utils.data import DataLoader
 
 from autograder.judge.by_reference import copy_into
 from autograder.sandbox.session import CheckProcess, SandboxStopped, printable
@@ -28,6 +27,7 @@ class StudentError(Exception):
         message: its text.
         where: cell and line, where known.
         fatal: there was no answer at all; the check's process is gone.
+        result: what the call returned all the same, where its arguments came back broken.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class StudentError(Exception):
         self.bases = bases
         self.where = where
         self.fatal = not bases
+        self.result: Any = None
 
     def is_a(self, name: str) -> bool:
         """Tell whether the exception is of the class `name` or of one derived from it."""
@@ -51,6 +52,7 @@ class Call:
 
     name: str
     arguments: bytes
+    seed: int
     result: Any
     error: StudentError | None
 
@@ -87,9 +89,13 @@ class Student:
         """
         return self._request(target, None, args, kwargs)
 
-    def call_and_backward(self, target: str, *args: Any, **kwargs: Any) -> Any:
+    def call_and_backward(self, target: str | Handle, *args: Any, **kwargs: Any) -> Any:
         """Call, then backpropagate from the sum of the result; gradients show on the arguments."""
         return self._request(target, None, args, kwargs, backward=True)
+
+    def attributes(self, handle: Handle) -> dict[str, Any]:
+        """Return everything that an object of the student's own holds, by attribute name."""
+        return self._request(handle, "__dict__", (), {}, get=True)
 
     def _request(
         self,
@@ -101,6 +107,7 @@ class Student:
         get: bool = False,
         backward: bool = False,
     ) -> Any:
+        seed = self.seed + len(self.calls)
         request = {
             "target": target,
             "attribute": attribute,
@@ -108,12 +115,12 @@ class Student:
             "kwargs": kwargs,
             "get": get,
             "backward": backward,
-            "seed": self.seed + len(self.calls),
+            "seed": seed,
             "cpu_seconds": self.cpu_seconds,
         }
-        call = Call(target if isinstance(target, str) else "", b"", None, None)
+        call = Call(target if isinstance(target, str) else "", b"", seed, None, None)
         arguments = [*args, *kwargs.values()]
-        replayable = not get and not any(isinstance(x, DataLoader | Handle) for x in arguments)
+        replayable = not get and not any(isinstance(x, Handle) for x in arguments)
         if call.name and replayable:
             data = encode([list(args), kwargs])
             call.arguments = data if len(data) <= REPLAY_BYTES else b""
@@ -130,20 +137,21 @@ class Student:
         return call.result
 
     def _read(self, reply: dict[str, Any], arguments: list[Any]) -> Any:
-        error = reply.get("error")
-        if error is not None:
-            raise _student_error(error)
+        if reply.get("error") is not None:
+            raise _student_error(reply["error"])
         after = reply.get("arguments")
         if isinstance(after, list) and len(after) == len(arguments):
             for mine, theirs in zip(arguments, after, strict=True):
                 if isinstance(mine, nn.Module) and not isinstance(theirs, nn.Module):
-                    raise StudentError(
+                    error = StudentError(
                         "TypeError",
                         f"the {type(mine).__name__} that was passed in no longer has the layers "
                         "and parameters of its class (did torch.nn.utils.prune leave weight_orig "
                         "and weight_mask behind? prune.remove takes them away)",
                         ("TypeError", "Exception"),
                     )
+                    error.result = reply.get("result")
+                    raise error
                 copy_into(mine, theirs)
         return reply.get("result")
 

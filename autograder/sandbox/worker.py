@@ -16,7 +16,6 @@ import builtins
 import contextlib
 import gc
 import os
-import random
 import resource
 import signal
 import socket
@@ -25,13 +24,13 @@ import traceback
 from typing import Any
 
 import matplotlib
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from autograder.sandbox.cells import Cell, Plan, make_plan
 from autograder.sandbox.channel import receive, send
+from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import Encoder, WireError, decode, encode
 from course_utils.data import make_loader
 from course_utils.models import MLP
@@ -154,19 +153,13 @@ def _run_cells(
         if name in skip:
             continue
         send(channel, encode({"running": name}))
-        _seed(0)
+        seed_everything(0)
         try:
             exec(compile(tree, f"<{name}>", "exec"), module.__dict__)
         except BaseException as error:
             send(channel, encode({"failed": name, "error": describe_error(error)}))
     namespace.clear()
     namespace.update(module.__dict__)
-
-
-def _seed(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
@@ -181,6 +174,21 @@ def describe_error(error: BaseException) -> dict[str, Any]:
     kind = type(error)
     bases = [base.__name__ for base in kind.__mro__]
     return {"type": kind.__name__, "bases": bases, "message": message, "where": where}
+
+
+class StaysHere:
+    """Marks a model that must not cross as data, because that would lose a part of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+
+
+def does_more(value: Any) -> bool:
+    """Tell whether a model does more than its class and tensors say: hooks, or its own forward."""
+    return isinstance(value, nn.Module) and any(
+        part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part)
+        for part in value.modules()
+    )
 
 
 class Calls:
@@ -203,20 +211,20 @@ class Calls:
             send(self._channel, self._answer(request))
 
     def _keep(self, value: Any) -> int:
-        self._objects.append(value)
+        self._objects.append(value.model if isinstance(value, StaysHere) else value)
         return len(self._objects) - 1
 
     def _answer(self, request: dict[str, Any]) -> bytes:
         arguments = [*request["args"], *request["kwargs"].values()]
         before = _snapshot(arguments)
-        _seed(request["seed"])
+        seed_everything(request["seed"])
         reply: dict[str, Any] = {"error": None, "result": None}
         try:
             result = self._call(request)
             if request["backward"]:
                 total = result if isinstance(result, Tensor) else sum(result)
                 total.sum().backward()
-            reply["result"] = result
+            reply["result"] = StaysHere(result) if does_more(result) else result
         except BaseException as error:
             reply["error"] = describe_error(error)
         visible = [None if isinstance(item, DataLoader) else item for item in arguments]

@@ -505,7 +505,6 @@ def finetune_pruned__ignores_the_learning_rate(model, masks, loader, epochs, lr)
     "finetune_pruned",
     caught_by="test_finetuning_rejects_impossible_arguments",
     hint="masks with unknown names are skipped in silence: they must raise a ValueError",
-    replay=False,
 )
 def finetune_pruned__skips_unknown_names(model, masks, loader, epochs, lr):
     if epochs < 0 or lr <= 0:
@@ -1427,7 +1426,6 @@ def remove_neurons__removes_keep(layer, next_layer, keep, spatial=1):
     "trim",
     caught_by="test_one_round_removes_the_silent_neurons",
     hint="APoZ is measured before the ReLU, where hardly anything is 0",
-    replay=False,
 )
 def trim__before_relu(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = copy.deepcopy(model).eval(), []
@@ -1449,7 +1447,6 @@ def trim__before_relu(model, loader, rounds, threshold, reinitialize=False):
     "trim",
     caught_by="test_every_image_counts_for_apoz",
     hint="APoZ is measured on one batch only: go through the whole loader",
-    replay=False,
 )
 def trim__first_batch(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = copy.deepcopy(model).eval(), []
@@ -1470,7 +1467,6 @@ def trim__first_batch(model, loader, rounds, threshold, reinitialize=False):
     "trim",
     caught_by="test_reinitialize_draws_the_weights_afresh",
     hint="reinitialize is not used: with True the weights must be drawn afresh after the cut",
-    replay=False,
 )
 def trim__never_reinitializes(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = copy.deepcopy(model).eval(), []
@@ -1549,7 +1545,6 @@ def trim__measures_once(model, loader, rounds, threshold, reinitialize=False):
     "trim",
     caught_by="test_trim_leaves_the_callers_model",
     hint="the caller's model is trimmed: work on a deep copy",
-    replay=False,
 )
 def trim__in_place(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = model.eval(), []
@@ -1570,7 +1565,6 @@ def trim__in_place(model, loader, rounds, threshold, reinitialize=False):
     "trim",
     caught_by="test_history_tells_the_truth",
     hint="accuracies or APoZ in percent: fractions in [0, 1] are expected",
-    replay=False,
 )
 def trim__percent(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = copy.deepcopy(model).eval(), []
@@ -1591,7 +1585,6 @@ def trim__percent(model, loader, rounds, threshold, reinitialize=False):
     "trim",
     caught_by="test_one_round_removes_the_silent_neurons",
     hint="`neurons` is the number that was removed: it is the number left",
-    replay=False,
 )
 def trim__counts_the_removed(model, loader, rounds, threshold, reinitialize=False):
     trimmed, history = copy.deepcopy(model).eval(), []

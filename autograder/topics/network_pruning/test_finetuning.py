@@ -61,7 +61,7 @@ def expect_zeros(model: nn.Module, masks: Masks, mistake: str = "zeros_come_back
 def test_zeros_stay_zero(student: Student, rng: torch.Generator) -> None:
     model = small_network(rng)
     masks = random_masks(model, rng, keep=0.4)
-    for start in (model, model.eval()):
+    for start in (copy.deepcopy(model).train(), copy.deepcopy(model).eval()):
         tuned = student.finetune_pruned(start, masks, stripes(rng), 2, 0.02)
         expect_zeros(expect_model(tuned, model), masks)
 
@@ -167,7 +167,7 @@ def test_finetuned_model_is_in_eval_mode(student: Student, rng: torch.Generator)
     model = nn.Sequential(*small_network(rng)[:4], nn.Dropout(0.1), nn.Linear(96, 3))
     masks = random_masks(model, rng, keep=0.5)
     for epochs in (0, 1):
-        for start in (model.train(), model.eval()):
+        for start in (copy.deepcopy(model).train(), copy.deepcopy(model).eval()):
             tuned = student.finetune_pruned(start, masks, stripes(rng), epochs, 0.01)
             training = [
                 name or "the model itself"

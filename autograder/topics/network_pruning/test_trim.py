@@ -262,12 +262,12 @@ def test_trim_leaves_the_callers_model(student: Student, rng: torch.Generator) -
     given, loader = lived_in(trained_lenet(), rng), images_for_trim(100, 50)
     before = snapshot(given)
     for reinitialize in (False, True):
-        for start in (given, given.train(), given.eval()):
+        for start in (given, copy.deepcopy(given).train(), copy.deepcopy(given).eval()):
             before = snapshot(start)
             got = student.trim(
                 model=start, loader=loader, rounds=1, threshold=0.7, reinitialize=reinitialize
             )
-            expect.unchanged(before, start, "the caller's model")
+            expect.unchanged(before, start, "the caller's model", mistake="in_place")
             model, _ = expect_trimmed(got, before, 1)
             training = [name for name, module in model.named_modules() if module.training]
             message = f"expected the result in eval mode, still training: {training}"

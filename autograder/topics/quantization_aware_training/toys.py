@@ -1,0 +1,283 @@
+"""Small layers, networks and loaders, and ways to look into modules that stay in the sandbox."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.utils.data import DataLoader
+
+from autograder.judge.checking import describe, expect, fail
+from autograder.judge.course import Course
+from autograder.judge.student import RemoteObject, Student, StudentError
+from course_utils.data import make_loader
+
+
+def linear(rng: torch.Generator, inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
+    """Return a linear layer with weights that are spread evenly over [-1, 1]."""
+    return fill(nn.Linear(inputs, outputs, bias=bias), rng)
+
+
+def fill(layer: Any, rng: torch.Generator) -> Any:
+    """Spread a layer's weight evenly over [-1, 1], to both ends; give it a bias that counts."""
+    with torch.no_grad():
+        count = layer.weight.numel()
+        line = torch.linspace(-1, 1, count) + 0.3 / count  # no two magnitudes are the same
+        line = line.clamp(-1, 1)[torch.randperm(count, generator=rng)]
+        layer.weight.copy_(line.reshape(layer.weight.shape))
+        if layer.bias is not None:
+            layer.bias.copy_(1 + torch.rand(layer.bias.shape, generator=rng))
+    return layer
+
+
+def expect_layer(got: object, what: str) -> RemoteObject:
+    """Expect an object of the student's own."""
+    if not isinstance(got, RemoteObject):
+        fail(f"{what}: expected a module of your own, got {describe(got)}")
+    return got
+
+
+def backward(student: Student, target: str | RemoteObject, *arguments: Any, mistake: str) -> Any:
+    """Call and backpropagate; fail with `mistake` when the result has no graph."""
+    try:
+        return student.call_and_backward(target, *arguments)
+    except StudentError as problem:
+        if "does not require grad" not in problem.message:
+            raise
+        fail("expected a gradient, but the result is cut off from its inputs", mistake)
+
+
+def prepare(
+    student: Student,
+    model: nn.Module,
+    weight_bits: int,
+    activation_bits: int,
+    mistake: str = "nothing_wrapped",
+) -> RemoteObject:
+    """Return a prepared copy of the model; whether the model itself was changed is no matter."""
+    try:
+        got = student.prepare_qat(snapshot(model), weight_bits, activation_bits)
+    except StudentError as problem:
+        if problem.result is None:
+            raise
+        got = problem.result
+    if isinstance(got, nn.Module):
+        fail("prepare_qat: the result has plain float layers, none is wrapped", mistake)
+    return expect_layer(got, "prepare_qat")
+
+
+def outputs(module: Any, x: Tensor, what: str = "the output") -> Tensor:
+    """Return what a module says about x, without its graph."""
+    return expect.tensor(module(x), what=what).detach()
+
+
+def calibrate(module: RemoteObject, x: Tensor) -> RemoteObject:
+    """Show x to a module in train mode, three times; leave it in eval mode."""
+    module.train()
+    for _ in range(3):
+        module(x)
+    module.eval()
+    return module
+
+
+def read_linear(module: RemoteObject, inputs: int) -> Tensor:
+    """Return the weight (out, in) that a module in train mode computes with.
+
+    Rows of the unit matrix read it; every scheme represents 0 and 1 exactly.
+    """
+    probe = torch.cat([torch.eye(inputs), torch.zeros(1, inputs)])
+    module.train()
+    module(probe)
+    rows = outputs(module, probe)
+    return (rows[:-1] - rows[-1]).T
+
+
+def read_conv(module: RemoteObject, layer: nn.Conv2d) -> Tensor:
+    """Return the weight that a conv module without padding computes with, flat (out, -1)."""
+    shape = layer.weight.shape[1:]
+    count = shape.numel()
+    probe = torch.cat([torch.eye(count), torch.zeros(1, count)]).reshape(-1, *shape)
+    module.train()
+    module(probe)
+    rows = outputs(module, probe)[:, :, 0, 0]
+    return (rows[:-1] - rows[-1]).T
+
+
+def most_levels(rows: Tensor, tolerance: float = 1e-3) -> int:
+    """Return the largest number of different values in a row, up to a tolerance."""
+    return max(_count(row, tolerance) for row in rows)
+
+
+def _count(row: Tensor, tolerance: float) -> int:
+    ordered = row.flatten().sort().values
+    return 1 + int((ordered.diff() > tolerance).sum())
+
+
+def error(got: Tensor, wanted: Tensor) -> float:
+    """Return the root mean square error relative to the wanted values."""
+    return float((got - wanted).double().norm() / wanted.double().norm())
+
+
+def state(module: RemoteObject) -> dict[str, Tensor]:
+    """Return the tensors of a module with their gradients."""
+    got = module.state_dict(keep_vars=True)
+    if not isinstance(got, dict):
+        fail(f"state_dict: expected a dict, got {describe(got)}")
+    return {key: value for key, value in got.items() if isinstance(value, Tensor)}
+
+
+def find_parameter(module: RemoteObject, wanted: Tensor) -> Tensor | None:
+    """Return the float parameter that holds exactly these values, if there is one."""
+    for value in state(module).values():
+        if value.requires_grad and value.shape == wanted.shape and torch.equal(value, wanted):
+            return value
+    return None
+
+
+def parts(student: Student, module: RemoteObject, depth: int = 0) -> Iterator[dict[str, Any]]:
+    """Yield the attributes of a module and of all modules in it that stay in the sandbox."""
+    attributes = student.attributes(module)
+    yield attributes
+    for child in (attributes.get("_modules") or {}).values():
+        if isinstance(child, RemoteObject) and depth < 6:
+            yield from parts(student, child, depth + 1)
+        elif isinstance(child, nn.Module):
+            for inner in child.modules():
+                yield vars(inner)
+
+
+def tensors_of(student: Student, module: RemoteObject) -> list[Tensor]:
+    """Return every tensor that a module holds: parameters, buffers and plain attributes."""
+    found: list[Tensor] = []
+    for attributes in parts(student, module):
+        for name, value in attributes.items():
+            found += _tensors(value if name != "_modules" else None)
+    return found
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value.detach()]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    if isinstance(value, list | tuple):
+        return [tensor for item in value for tensor in _tensors(item)]
+    if isinstance(value, nn.Module):
+        return [tensor.detach() for tensor in value.state_dict().values()]
+    if isinstance(value, RemoteObject) and value._type_name == "Tensor" and value.is_quantized:
+        return [value.int_repr()]
+    return []
+
+
+def modes(student: Student, module: RemoteObject) -> list[bool]:
+    """Return the training flag of a module and of all modules in it."""
+    return [bool(attributes["training"]) for attributes in parts(student, module)]
+
+
+def same_state(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
+    """Tell whether two states hold the same tensors, to the last bit."""
+    return list(before) == list(after) and all(
+        torch.equal(value.nan_to_num(0.5), after[key].nan_to_num(0.5))
+        if value.is_floating_point()
+        else torch.equal(value, after[key])
+        for key, value in before.items()
+    )
+
+
+def snapshot(model: nn.Module) -> nn.Module:
+    """Return a copy of a model with its gradients and modes."""
+    twin = copy.deepcopy(model)
+    for mine, parameter in zip(twin.parameters(), model.parameters(), strict=True):
+        mine.grad = None if parameter.grad is None else parameter.grad.clone()
+    return twin
+
+
+def lived_in(model: nn.Module, rng: torch.Generator) -> nn.Module:
+    """Give a model gradients and mixed modes, as a model in use has."""
+    model.train()
+    for number, module in enumerate(model.modules()):
+        module.training = number % 2 == 0
+    for parameter in model.parameters():
+        parameter.grad = torch.rand(parameter.shape, generator=rng)
+    return model
+
+
+def redraw(model: nn.Module, rng: torch.Generator) -> nn.Module:
+    """Draw all parameters anew, small enough for training."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            fan_in = parameter[0].numel() if parameter.dim() > 1 else 16
+            spread = torch.rand(parameter.shape, generator=rng) * 2 - 1
+            parameter.copy_(spread * (3 / fan_in) ** 0.5)
+    return model
+
+
+def small_network(rng: torch.Generator) -> nn.Sequential:
+    """Return a conv net for the images of `stripes`."""
+    layers = (nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3))
+    return redraw(nn.Sequential(*layers), rng)
+
+
+def stripes(rng: torch.Generator, count: int = 192, batch_size: int = 32) -> DataLoader:
+    """Return an easy task: images (count, 1, 6, 6), one bright pair of rows for each class."""
+    labels = torch.randint(3, (count,), generator=rng)
+    images = 0.5 * torch.randn(count, 1, 6, 6, generator=rng)
+    for row in (0, 1):
+        images[torch.arange(count), 0, 2 * labels + row] += 1.5
+    return make_loader(images, labels, batch_size, shuffle=True)
+
+
+def hits(model: Any, loader: DataLoader) -> float:
+    """Return the accuracy of a model or of a module in the sandbox."""
+    images, labels = loader.dataset.tensors
+    return float((outputs(model, images).argmax(1) == labels).double().mean())
+
+
+def on_grid(weight: Tensor, grid: tuple[float, int, int, bool], what: str) -> Tensor:
+    """Expect a weight on its grid; return its codes."""
+    scale, zero_point, bits, signed = grid
+    codes = weight.detach().double() / scale + zero_point
+    off = float((codes - codes.round()).abs().max())
+    if off > 2e-3:
+        fail(
+            f"{what}: expected every weight on the frozen grid (scale {scale}), but one is off by "
+            f"{off:.3f} steps; scales must not move, and the weights that are returned are the "
+            "rounded ones",
+            "off_the_frozen_grid",
+        )
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    codes = codes.round()
+    if codes.min() < low or codes.max() > high:
+        fail(
+            f"{what}: {bits} bits, {'signed' if signed else 'unsigned'}: expected codes {low} .. "
+            f"{high}, got {int(codes.min())} .. {int(codes.max())}",
+            "codes_out_of_range",
+        )
+    return codes
+
+
+HIDDEN_IMAGES = 1000
+
+
+def folded_checkpoint(course: Course) -> nn.Sequential:
+    """Return the course's batch-norm network, folded, as a tree of plain layers."""
+    model = course.checkpoint("batch_norm_cnn")
+    layers: list[nn.Module] = []
+    for number in (1, 2, 3):
+        conv, norm = getattr(model, f"conv{number}"), getattr(model, f"bn{number}")
+        layers += [fuse_conv_bn_eval(conv, norm), nn.ReLU(), nn.MaxPool2d(2)]
+    folded = nn.Sequential(*layers, nn.AvgPool2d(3), nn.Flatten(), model.fc).eval()
+    return folded.requires_grad_(True)  # PyTorch leaves the folded biases without gradient
+
+
+def frozen_grids(model: nn.Module, bits: int) -> dict[str, tuple[float, int, int, bool]]:
+    """Return signed grids whose scale is 1.4 mean|w|: the ternary scale at 2 bits."""
+    return {
+        name: (1.4 * float(layer.weight.detach().abs().mean()), 0, bits, True)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    }
