@@ -7,6 +7,7 @@ typical mistake of the exercise: the one that answers just as the student's code
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,12 +23,28 @@ from autograder.sandbox.wire import decode
 
 NOT_WRITTEN = "not implemented yet"
 TOLERANCE = 1e-5
+MOST_HINTS = 3
+Rehearsal = Callable[[Mistake], BaseException | None]
 
 
 def explain(
-    error: BaseException | None, student: Student | None, topic: str, exercise: str
+    error: BaseException | None,
+    student: Student | None,
+    topic: str,
+    exercise: str,
+    check: str,
+    rehearsal: Rehearsal | None = None,
 ) -> tuple[str, str | None, bool]:
-    """Return the message, the mistake's name if known, and whether a person should look."""
+    """Return the message, the mistake's name if known, and whether a person should look.
+
+    Args:
+        error: how the check failed; None when it passed.
+        student: the proxy, with the calls that were made.
+        topic: name of the topic.
+        exercise: name of the exercise.
+        check: name of the check; only mistakes that it is there to catch are thought of.
+        rehearsal: runs the check on a known mistake and returns how that fails.
+    """
     if error is None:
         return "", None, False
     if isinstance(error, pytest.skip.Exception):
@@ -45,34 +62,45 @@ def explain(
     named = error.mistake if isinstance(error, CheckFailure) else None
     if named is not None:
         short = named.removeprefix(f"{exercise}__")
-        found = next((mistake for mistake in mistakes if mistake.name == short), None)
+        found = [mistake for mistake in mistakes if mistake.name == short]
     else:
+        mistakes = [mistake for mistake in mistakes if mistake.caught_by == check]
         found = _recognise(mistakes, student.calls if student else [], topic, exercise)
-    if found is None:
+        if not found and rehearsal is not None and not review:
+            found = [m for m in mistakes if m.replay and _alike(rehearsal(m), error)]
+    if not found:
         return message, None, review
-    return f"{message}\nIt looks like this mistake: {found.hint}", found.name, review
+    # Several mistakes can look the same to one check; then all of them are worth a thought.
+    hints = "\nor this: ".join(mistake.hint for mistake in found[:MOST_HINTS])
+    return f"{message}\nIt looks like this mistake: {hints}", found[0].name, review
+
+
+def _alike(left: BaseException | None, right: BaseException) -> bool:
+    """Tell whether two failures say the same."""
+    return type(left) is type(right) and str(left) == str(right)
 
 
 def _recognise(
     mistakes: list[Mistake], calls: list[Call], topic: str, exercise: str
-) -> Mistake | None:
-    """Return the first mistake that answers every recorded call as the student's code did."""
+) -> list[Mistake]:
+    """Return the mistakes that answer every recorded call as the student's code did."""
     calls = [call for call in calls if call.name == exercise]
     if not calls or not all(call.arguments for call in calls):
-        return None
+        return []
     right = [_replay(getattr(load_reference(topic), exercise), call) for call in calls]
     given = [call.error if call.error is not None else call.result for call in calls]
     if _same(given, right):
-        return None
-    for mistake in mistakes:
-        if mistake.replay:
-            function = as_function(mistake, topic)
-            if all(
-                _same(answer, _replay(function, call))
-                for answer, call in zip(given, calls, strict=True)
-            ):
-                return mistake
-    return None
+        return []
+    return [
+        mistake
+        for mistake in mistakes
+        if mistake.replay and _answers_alike(as_function(mistake, topic), given, calls)
+    ]
+
+
+def _answers_alike(function: Any, given: list[Any], calls: list[Call]) -> bool:
+    pairs = zip(given, calls, strict=True)
+    return all(_same(answer, _replay(function, call)) for answer, call in pairs)
 
 
 def _replay(function: Any, call: Call) -> Any:

@@ -7,6 +7,7 @@ option the reference solutions are checked, in the same sandbox and the same way
 from __future__ import annotations
 
 import hashlib
+import inspect
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -125,7 +126,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         if isinstance(error, SandboxBroken):
             judging.broken = str(error)
         student = item.funcargs.get("student")
-        message, mistake, review = explain(error, student, judging.topic, mark.args[0])
+        message, mistake, review = explain(
+            error, student, judging.topic, mark.args[0], item.name, _rehearsal(item, judging)
+        )
         if review:
             judging.review.append(f"{item.name}: {message}")
         outcome = CheckVerdict(
@@ -139,6 +142,28 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         )
         judging.outcomes.setdefault(mark.args[0], []).append(outcome)
     return report
+
+
+def _rehearsal(item: pytest.Item, judging: Judging) -> Any:
+    """Return what runs this check on a known mistake, with the same inputs."""
+    from autograder.judge.rehearsal import rehearse
+
+    names = [name for name in inspect.signature(item.obj).parameters if name in item.funcargs]
+    seed = judging.check_seed(item.name)
+
+    def run(mistake: Any) -> BaseException | None:
+        arguments = {name: item.funcargs[name] for name in names}
+        if "rng" in arguments:
+            arguments["rng"] = _generator(seed)
+        return rehearse(item.obj, arguments, mistake, judging.topic, seed)
+
+    return run
+
+
+def _generator(seed: int) -> torch.Generator:
+    import torch
+
+    return torch.Generator().manual_seed(seed + 1)
 
 
 def _topic_of(path: Path) -> str:
@@ -191,9 +216,7 @@ def student(request: pytest.FixtureRequest, _judging: Judging) -> Iterator[Stude
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, _judging: Judging) -> torch.Generator:
     """Random numbers for this check, different for every submission."""
-    import torch
-
-    return torch.Generator().manual_seed(_judging.check_seed(request.node.name) + 1)
+    return _generator(_judging.check_seed(request.node.name))
 
 
 @pytest.fixture

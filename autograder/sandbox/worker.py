@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -194,21 +195,31 @@ def does_more(value: Any) -> bool:
 class Calls:
     """Third process: answer the judge's calls of one check."""
 
-    def __init__(self, namespace: dict[str, Any], channel: socket.socket) -> None:
+    def __init__(self, namespace: dict[str, Any], channel: socket.socket | None) -> None:
         self._namespace = namespace
         self._channel = channel
         self._objects: list[Any] = []
 
     def serve(self) -> None:
         """Answer until the judge hangs up."""
+        assert self._channel is not None
         while True:
             data = receive(self._channel)
             if not data:
                 return
-            request = decode(data, handle=lambda number, _: self._objects[number])
-            _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-            resource.setrlimit(resource.RLIMIT_CPU, (min(request["cpu_seconds"], hard), hard))
-            send(self._channel, self._answer(request))
+            send(self._channel, self.answer(data, self._limit_cpu))
+
+    def answer(self, data: bytes, prepare: Callable[[int], None] | None = None) -> bytes:
+        """Return the reply to one request; `prepare` is told the CPU seconds it may take."""
+        request = decode(data, handle=lambda number, _: self._objects[number])
+        if prepare is not None:
+            prepare(request["cpu_seconds"])
+        return self._answer(request)
+
+    @staticmethod
+    def _limit_cpu(seconds: int) -> None:
+        _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+        resource.setrlimit(resource.RLIMIT_CPU, (min(seconds, hard), hard))
 
     def _keep(self, value: Any) -> int:
         self._objects.append(value.model if isinstance(value, StaysHere) else value)

@@ -527,7 +527,6 @@ def finetune_pruned__skips_unknown_names(model, masks, loader, epochs, lr):
     "sensitivity_scan",
     caught_by="test_scan_prunes_one_layer_at_a_time",
     hint="layers stay pruned: every measurement must start from the whole model",
-    replay=False,
 )
 def sensitivity_scan__layers_stay_pruned(model, loader, sparsities):
     trial, result = copy.deepcopy(model), {}
@@ -544,7 +543,6 @@ def sensitivity_scan__layers_stay_pruned(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_prunes_one_layer_at_a_time",
     hint="a layer stays pruned from one sparsity to the next",
-    replay=False,
 )
 def sensitivity_scan__restored_too_late(model, loader, sparsities):
     result = {}
@@ -561,7 +559,6 @@ def sensitivity_scan__restored_too_late(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_follows_the_order_of_sparsities",
     hint="the sparsities are sorted: the accuracies must be in the order given",
-    replay=False,
 )
 def sensitivity_scan__sorted(model, loader, sparsities):
     result = {}
@@ -579,7 +576,6 @@ def sensitivity_scan__sorted(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_leaves_the_model_alone",
     hint="the caller's model stays pruned: work on a copy",
-    replay=False,
 )
 def sensitivity_scan__changes_the_model(model, loader, sparsities):
     whole, result = copy.deepcopy(model.state_dict()), {}
@@ -597,7 +593,6 @@ def sensitivity_scan__changes_the_model(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_leaves_the_model_alone",
     hint="model.eval() is called on the caller's model, so its modes change: use a copy",
-    replay=False,
 )
 def sensitivity_scan__sets_eval_mode(model, loader, sparsities):
     model.eval()
@@ -616,7 +611,6 @@ def sensitivity_scan__sets_eval_mode(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_prunes_one_layer_at_a_time",
     hint="the keys are names of parameters; they are names of layers, without .weight",
-    replay=False,
 )
 def sensitivity_scan__names_of_parameters(model, loader, sparsities):
     result = {}
@@ -634,7 +628,6 @@ def sensitivity_scan__names_of_parameters(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_every_image_counts_the_same",
     hint="the mean of the batches' accuracies counts the images of a small last batch too much",
-    replay=False,
 )
 def sensitivity_scan__mean_of_batches(model, loader, sparsities):
     result = {}
@@ -653,7 +646,6 @@ def sensitivity_scan__mean_of_batches(model, loader, sparsities):
     "sensitivity_scan",
     caught_by="test_scan_prunes_one_layer_at_a_time",
     hint="accuracies in percent: they are fractions in [0, 1]",
-    replay=False,
 )
 def sensitivity_scan__percent(model, loader, sparsities):
     result = {}

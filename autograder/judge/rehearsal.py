@@ -1,0 +1,50 @@
+"""A check run again on a known mistake, in this process: does it fail in just the same way?
+
+All code that runs here is the project's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from autograder.authoring.answers import Mistake, as_function
+from autograder.authoring.reference import load_reference
+from autograder.judge.student import Student
+from autograder.sandbox.wire import decode, encode
+
+
+class LocalProcess:
+    """Answers a check's calls as the sandbox would, without one."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        # Imported here: the worker brings much that only a failed check needs.
+        from autograder.sandbox.worker import Calls
+
+        self._calls = Calls(namespace, None)
+
+    def request(self, request: dict[str, Any], handle: Callable[[int, str], Any]) -> Any:
+        """Answer one call; values cross as bytes here too, so that nothing is shared."""
+        return decode(self._calls.answer(encode(request)), handle)
+
+
+def rehearse(
+    check: Callable[..., None], arguments: dict[str, Any], mistake: Mistake, topic: str, seed: int
+) -> BaseException | None:
+    """Return how `check` fails on a mistake; None when it passes.
+
+    Args:
+        check: the check's function.
+        arguments: its fixtures, `rng` as it was at the start; `student` is replaced.
+        mistake: the known wrong answer.
+        topic: name of the topic.
+        seed: seed of the check's calls.
+    """
+    namespace = dict(vars(load_reference(topic)))
+    namespace[mistake.exercise] = as_function(mistake, topic)
+    student = Student(LocalProcess(namespace), seed, cpu_seconds=0)
+    try:
+        check(**{**arguments, "student": student})
+    except Exception as error:
+        return error
+    return None
