@@ -22,7 +22,7 @@ from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import decode
 
 NOT_WRITTEN = "not implemented yet"
-TOLERANCE = 1e-5
+TOLERANCE = 1e-6
 MOST_HINTS = 3
 Rehearsal = Callable[[Mistake], BaseException | None]
 
@@ -64,10 +64,16 @@ def explain(
         short = named.removeprefix(f"{exercise}__")
         found = [mistake for mistake in mistakes if mistake.name == short]
     else:
-        mistakes = [mistake for mistake in mistakes if mistake.caught_by == check]
-        found = _recognise(mistakes, student.calls if student else [], topic, exercise)
-        if not found and rehearsal is not None and not review:
-            found = [m for m in mistakes if m.replay and _alike(rehearsal(m), error)]
+        own = [mistake for mistake in mistakes if mistake.caught_by == check]
+        # Many a mistake fails to raise a ValueError too, without that being what it is about.
+        others = [] if "expected a ValueError" in message else mistakes
+        calls = student.calls if student else []
+        for candidates in (own, others):
+            found = _recognise(candidates, calls, topic, exercise)
+            if not found and rehearsal is not None and not review:
+                found = [m for m in candidates if m.replay and _alike(rehearsal(m), error)]
+            if found:
+                break
     if not found:
         return message, None, review
     # Several mistakes can look the same to one check; then all of them are worth a thought.

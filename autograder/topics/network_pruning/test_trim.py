@@ -87,7 +87,7 @@ def expect_trimmed(got: object, given: LeNet, rounds: int) -> tuple[LeNet, Round
 
 def likeness(left: Tensor, right: Tensor) -> float:
     """Return the cosine of the angle between two tensors: 1 for equal ones, 0 for unrelated."""
-    return float(torch.cosine_similarity(left.flatten(), right.flatten(), dim=0))
+    return float(torch.cosine_similarity(left.detach().flatten(), right.detach().flatten(), dim=0))
 
 
 @check("trim", gate=True)
