@@ -42,7 +42,7 @@ def explain(
         student: the proxy, with the calls that were made.
         topic: name of the topic.
         exercise: name of the exercise.
-        check: name of the check; only mistakes that it is there to catch are thought of.
+        check: name of the check; the mistakes that it is there to catch are thought of first.
         rehearsal: runs the check on a known mistake and returns how that fails.
     """
     if error is None:
@@ -66,7 +66,8 @@ def explain(
     else:
         own = [mistake for mistake in mistakes if mistake.caught_by == check]
         # Many a mistake fails to raise a ValueError too, without that being what it is about.
-        others = [] if "expected a ValueError" in message else mistakes
+        about_errors = "expected a ValueError" in message
+        others = [] if about_errors else [m for m in mistakes if m.caught_by != check]
         calls = student.calls if student else []
         for candidates in (own, others):
             found = _recognise(candidates, calls, topic, exercise)

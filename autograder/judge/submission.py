@@ -111,6 +111,12 @@ def reference_submission(source: TopicSource) -> Submission:
     )
 
 
+def untouched_submission(source: TopicSource) -> Submission:
+    """Return the submission of somebody who changed nothing."""
+    answers = {cell.name: cell.stub for cell in source.of_kind("exercise")}
+    return Submission(source.topic, answers=answers)
+
+
 def code_cells(submission: Submission, source: TopicSource) -> list[CodeCell]:
     """Return the code cells of the rebuilt notebook, in order.
 

@@ -11,8 +11,12 @@ import pytest
 from autograder import settings
 from autograder.authoring.source import load_source
 from autograder.judge.judge import judge, judge_submission
-from autograder.judge.stability import untouched_submission
-from autograder.judge.submission import AddedCell, Submission, reference_submission
+from autograder.judge.submission import (
+    AddedCell,
+    Submission,
+    reference_submission,
+    untouched_submission,
+)
 from autograder.judge.verdict import Verdict
 from autograder.sandbox.bubblewrap import sandbox_problem
 from autograder.sandbox.zygote import Zygote
