@@ -39,7 +39,6 @@ class Limits(BaseModel):
     memory_bytes: int = Field(2048 * MEBIBYTE, description="memory of all processes together")
     processes: int = Field(64, description="processes and threads at the same time")
     file_bytes: int = Field(64 * MEBIBYTE, description="size of one file, and of the work folder")
-    output_bytes: int = Field(MEBIBYTE, description="printed output that is kept")
     message_bytes: int = Field(256 * MEBIBYTE, description="size of one value sent back")
 
 

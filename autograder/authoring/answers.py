@@ -1,4 +1,4 @@
-"""Known wrong and known right answers: `mistakes.py` and `alternatives.py` of a topic.
+"""Known wrong and known right answers: the files in `mistakes/` and `alternatives/` of a topic.
 
     @mistake("apoz", caught_by="test_counts_zeros", hint="counts what is not zero")
     def apoz__nonzeros(activations): ...
@@ -91,21 +91,21 @@ def _declare(
 
 
 def load_mistakes(topic: str) -> list[Mistake]:
-    """Return the topic's mistakes in the order of mistakes.py; none without the file.
+    """Return the topic's mistakes file by file; none without files.
 
     Raises:
         ValueError: a name does not begin with an exercise's name, or comes twice.
     """
-    return [answer for answer in _load(topic, "mistakes.py") if isinstance(answer, Mistake)]
+    return [answer for answer in _load(topic, "mistakes") if isinstance(answer, Mistake)]
 
 
 def load_alternatives(topic: str) -> list[Alternative]:
-    """Return the topic's alternatives in the order of alternatives.py; none without the file.
+    """Return the topic's alternatives file by file; none without files.
 
     Raises:
         ValueError: a name does not begin with an exercise's name, or comes twice.
     """
-    return [a for a in _load(topic, "alternatives.py") if isinstance(a, Alternative)]
+    return [a for a in _load(topic, "alternatives") if isinstance(a, Alternative)]
 
 
 def as_function(answer: Answer, topic: str) -> Any:
@@ -122,14 +122,17 @@ def as_function(answer: Answer, topic: str) -> Any:
     return namespace[answer.exercise]
 
 
-def _load(topic: str, file: str) -> tuple[Answer, ...]:
-    path = settings.topic_folder(topic) / file
-    if not path.exists():
-        return ()
-    return _read(topic, path, path.stat().st_mtime_ns)
+def _load(topic: str, kind: str) -> list[Answer]:
+    answers: list[Answer] = []
+    for path in sorted((settings.topic_folder(topic) / kind).glob("*.py")):
+        for answer in _read(topic, path, path.stat().st_mtime_ns):
+            if any(answer.full_name == known.full_name for known in answers):
+                raise ValueError(f"{topic}/{kind}/{path.name}: {answer.full_name} is there twice")
+            answers.append(answer)
+    return answers
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=128)
 def _read(topic: str, path: Path, _changed: int) -> tuple[Answer, ...]:
     text = path.read_text(encoding="utf-8")
     # The file's own imports may be few: names of the define cells are there already.
@@ -144,14 +147,12 @@ def _read(topic: str, path: Path, _changed: int) -> tuple[Answer, ...]:
         if record is None:
             continue
         kind, exercise, details = record
-        place = f"{topic}/{path.name}, line {node.lineno}: {node.name}"
+        place = f"{topic}/{path.parent.name}/{path.name}, line {node.lineno}: {node.name}"
         name = node.name.removeprefix(f"{exercise}{SEPARATOR}")
         if exercise not in exercises:
             raise ValueError(f"{place} answers {exercise!r}, which is no exercise of the topic")
         if name in (node.name, ""):
             raise ValueError(f"{place} must be called {exercise}{SEPARATOR}…")
-        if any(known.exercise == exercise and known.name == name for known in answers):
-            raise ValueError(f"{place} is there twice")
         source = re.sub(rf"\b{re.escape(node.name)}\b", exercise, _source_text(text, node))
         answers.append(kind(exercise=exercise, name=name, source=source, **details))
     return tuple(answers)

@@ -28,6 +28,10 @@ class CheckFailure(AssertionError):
         self.mistake = mistake
 
 
+class NotRejected(CheckFailure):
+    """An argument that cannot be right was accepted, or rejected in another way."""
+
+
 def check(
     exercise: str, *, gate: bool = False, weight: float = 1.0, timeout: int | None = None
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -43,7 +47,7 @@ def check(
 
 
 def fail(message: str, mistake: str | None = None) -> NoReturn:
-    """End the check with `message`; `mistake` is a name from the topic's mistakes.py."""
+    """End the check with `message`; `mistake` is a name from the topic's mistakes."""
     raise CheckFailure(message, mistake)
 
 
@@ -149,8 +153,11 @@ class Expect:
                 return
             if error.is_a("NotImplementedError") or error.fatal:
                 raise
-            fail(f"{what}: expected a ValueError, got {error.type_name}: {error.message}", mistake)
-        fail(f"{what}: expected a ValueError that names the argument, but none was raised", mistake)
+            got = f"{error.type_name}: {error.message}"
+            raise NotRejected(f"{what}: expected a ValueError, got {got}", mistake) from None
+        raise NotRejected(
+            f"{what}: expected a ValueError that names the argument, but none was raised", mistake
+        )
 
 
 expect = Expect()

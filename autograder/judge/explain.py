@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from autograder.authoring.answers import Mistake, as_function, load_mistakes
 from autograder.authoring.reference import load_reference
-from autograder.judge.checking import CheckFailure, first_change
+from autograder.judge.checking import CheckFailure, NotRejected, first_change
 from autograder.judge.student import Call, Student, StudentError
 from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import decode
@@ -66,8 +66,9 @@ def explain(
     else:
         own = [mistake for mistake in mistakes if mistake.caught_by == check]
         # Many a mistake fails to raise a ValueError too, without that being what it is about.
-        about_errors = "expected a ValueError" in message
-        others = [] if about_errors else [m for m in mistakes if m.caught_by != check]
+        others = [m for m in mistakes if m.caught_by != check]
+        if isinstance(error, NotRejected):
+            others = []
         calls = student.calls if student else []
         for candidates in (own, others):
             found = _recognise(candidates, calls, topic, exercise)

@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from autograder.settings import PACKAGE, topic_folder
+from autograder.settings import PACKAGE, REPOSITORY, topic_folder
 
 DECIDING_FOLDERS = ("judge", "sandbox", "authoring")
 PACKAGES = ("torch", "numpy", "pytest", "network-compression-course")
@@ -15,8 +15,9 @@ PACKAGES = ("torch", "numpy", "pytest", "network-compression-course")
 
 @cache
 def checks_hash(topic: str) -> str:
-    """Return one hash over the topic's folder and the code of judge and sandbox."""
-    folders = [topic_folder(topic), *(PACKAGE / name for name in DECIDING_FOLDERS)]
+    """Return one hash over the topic's folder and the code that judges and that answers use."""
+    folders = [topic_folder(topic), REPOSITORY / "course_utils"]
+    folders += [PACKAGE / name for name in DECIDING_FOLDERS]
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):

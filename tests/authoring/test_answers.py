@@ -76,7 +76,9 @@ def test_wrong_declarations(
     (tmp_path / TINY).mkdir()
     (tmp_path / TINY / "notebook.py").write_text(text)
     head = "from autograder.authoring.answers import alternative\n"
-    (tmp_path / TINY / "alternatives.py").write_text(head + code)
+    folder = tmp_path / TINY / "alternatives"
+    folder.mkdir()
+    (folder / "some.py").write_text(head + code)
     with pytest.raises(ValueError, match=complaint):
         load_alternatives(TINY)
 

@@ -12,17 +12,15 @@ from torch.utils.data import DataLoader
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import Student
+from autograder.judge.toys import eval_logits, lived_in, snapshot
 from autograder.topics.knowledge_distillation.toys import (
     bias_only,
     blind_task,
-    eval_logits,
     fixed_teacher,
     moody_teacher,
     noise_task,
-    remembered,
     small_teacher,
     two_pixel_teacher,
-    uneven,
 )
 from course_utils.data import make_loader
 from course_utils.models import MLP, BatchNormCNN, LeNet
@@ -121,7 +119,7 @@ def test_the_temperature_is_used(student: Student, rng: torch.Generator) -> None
 @check("distill", weight=3)
 def test_teacher_is_used_in_eval_mode(student: Student, rng: torch.Generator) -> None:
     loader = noise_task(rng)
-    for teacher in (moody_teacher(rng).train(), uneven(moody_teacher(rng), rng)):
+    for teacher in (moody_teacher(rng).train(), lived_in(moody_teacher(rng), rng)):
         got = student.distill(linear_student(), teacher, loader, 30, 2.0, 0.0, 0.05)
         same = agreement(expect_student(got, linear_student()), teacher, loader)
         message = (
@@ -134,10 +132,10 @@ def test_teacher_is_used_in_eval_mode(student: Student, rng: torch.Generator) ->
 @check("distill", weight=3)
 def test_callers_teacher_does_not_change(student: Student, rng: torch.Generator) -> None:
     whole, training = moody_teacher(rng).eval(), moody_teacher(rng).train()
-    mixed, loader = uneven(moody_teacher(rng), rng), noise_task(rng)
+    mixed, loader = lived_in(moody_teacher(rng), rng), noise_task(rng)
     mixed[1].weight.requires_grad_(False)
     for teacher in (whole, training, mixed):
-        before = remembered(teacher)
+        before = snapshot(teacher)
         for epochs in (0, 1):
             student.distill(linear_student(), teacher, loader, epochs, 2.0, 0.3, 0.05)
             expect.unchanged(before, teacher, "the teacher", "teacher_changed")
@@ -147,8 +145,8 @@ def test_callers_teacher_does_not_change(student: Student, rng: torch.Generator)
 def test_callers_student_does_not_change(student: Student, rng: torch.Generator) -> None:
     teacher, loader = moody_teacher(rng).eval(), noise_task(rng)
     layers = (nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 6), nn.ReLU(), nn.Linear(6, 3))
-    for model in (nn.Sequential(*layers).eval(), uneven(nn.Sequential(*layers), rng)):
-        before = remembered(model)
+    for model in (nn.Sequential(*layers).eval(), lived_in(nn.Sequential(*layers), rng)):
+        before = snapshot(model)
         for epochs in (0, 1):
             student.distill(
                 student_model=model,

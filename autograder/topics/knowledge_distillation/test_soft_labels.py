@@ -7,13 +7,8 @@ from torch import Tensor
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import Student
-from autograder.topics.knowledge_distillation.toys import (
-    eval_logits,
-    moody_teacher,
-    remembered,
-    small_teacher,
-    uneven,
-)
+from autograder.judge.toys import eval_logits, lived_in, snapshot
+from autograder.topics.knowledge_distillation.toys import moody_teacher, small_teacher
 from course_utils.models import MLP
 
 NAN = float("nan")
@@ -105,7 +100,7 @@ def test_teacher_answers_in_eval_mode(student: Student, rng: torch.Generator) ->
     for teacher, shape in ((moody_teacher(rng), (1, 4, 4)), (small_teacher(rng), (1, 28, 28))):
         images = torch.randn(12, *shape, generator=rng)
         wanted = softened(eval_logits(teacher, images), 2.0)
-        for start in (teacher.train(), uneven(teacher, rng)):
+        for start in (teacher.train(), lived_in(teacher, rng)):
             got = student.soft_labels(start, images, 2.0)
             what = "a teacher that the caller left in train mode, at T = 2"
             expect.close(got, wanted, what, atol=1e-5)
@@ -114,10 +109,10 @@ def test_teacher_answers_in_eval_mode(student: Student, rng: torch.Generator) ->
 @check("soft_labels", weight=3)
 def test_teacher_is_left_as_it_was(student: Student, rng: torch.Generator) -> None:
     whole = moody_teacher(rng).eval()
-    training, mixed = moody_teacher(rng).train(), uneven(moody_teacher(rng), rng)
+    training, mixed = moody_teacher(rng).train(), lived_in(moody_teacher(rng), rng)
     mixed[3].bias.requires_grad_(False)
     for teacher in (whole, training, mixed):
-        before = remembered(teacher)
+        before = snapshot(teacher)
         images = torch.randn(8, 1, 4, 4, generator=rng)
         same = images.clone()
         student.soft_labels(teacher=teacher, images=images, temperature=3.0)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
 from course_utils.data import make_loader
@@ -13,23 +11,6 @@ from course_utils.models import BatchNormCNN
 
 SIDE = 4
 CLASSES = 3
-
-
-def uneven(model: nn.Module, rng: torch.Generator) -> nn.Module:
-    """Give a model what a caller's model may have: gradients, and submodules in mixed modes."""
-    for place, module in enumerate(model.modules()):
-        module.training = place % 2 == 1
-    for parameter in model.parameters():
-        parameter.grad = torch.randn(parameter.shape, generator=rng)
-    return model
-
-
-def remembered(model: nn.Module) -> nn.Module:
-    """Return a copy to compare with later. `copy.deepcopy` alone drops the gradients."""
-    twin = copy.deepcopy(model)
-    for mine, theirs in zip(twin.parameters(), model.parameters(), strict=True):
-        mine.grad = None if theirs.grad is None else theirs.grad.clone()
-    return twin
 
 
 def moody_teacher(rng: torch.Generator) -> nn.Sequential:
@@ -63,12 +44,6 @@ def small_teacher(rng: torch.Generator) -> BatchNormCNN:
                 module.running_mean = 0.4 * torch.randn(module.num_features, generator=rng)
                 module.running_var = 0.5 + torch.rand(module.num_features, generator=rng)
     return model.eval()
-
-
-def eval_logits(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the logits of a copy in eval mode."""
-    with torch.no_grad():
-        return copy.deepcopy(model).eval()(images)
 
 
 def noise_task(rng: torch.Generator, count: int = 96, batch_size: int = 32) -> DataLoader:

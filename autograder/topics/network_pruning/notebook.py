@@ -51,12 +51,13 @@
 
 # %% define
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from course_utils.arguments import is_rejected, require
 from course_utils.data import load_images, make_loader
 from course_utils.evaluation import accuracy, predict
 from course_utils.models import LeNet
@@ -70,20 +71,6 @@ from course_utils.training import train
 
 
 # %% define
-def require(condition: bool, message: str) -> None:
-    """Raise a ValueError when an argument cannot be right.
-
-    Args:
-        condition: What must hold.
-        message: Begins with the name of the argument.
-
-    Raises:
-        ValueError: If the condition does not hold.
-    """
-    if not condition:
-        raise ValueError(message)
-
-
 @torch.no_grad()
 def collect_activations(model: nn.Module, layer_name: str, loader: DataLoader) -> torch.Tensor:
     """Return what one layer passes on after its ReLU, for every image of a loader.
@@ -104,15 +91,6 @@ def collect_activations(model: nn.Module, layer_name: str, loader: DataLoader) -
     for images, _labels in loader:
         model(images)
     return torch.cat(batches)
-
-
-def is_rejected(function: Callable, *arguments: object, **keywords: object) -> bool:
-    """Say whether a call raises a ValueError."""
-    try:
-        function(*arguments, **keywords)
-    except ValueError:
-        return True
-    return False
 
 
 # %%

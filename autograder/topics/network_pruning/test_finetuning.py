@@ -12,16 +12,8 @@ from torch.utils.data import DataLoader
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import Student
-from autograder.topics.network_pruning.toys import (
-    lived_in,
-    mean_loss,
-    prunable,
-    random_masks,
-    redraw,
-    small_network,
-    snapshot,
-    stripes,
-)
+from autograder.judge.toys import lived_in, prunable, redraw, small_network, snapshot, stripes
+from autograder.topics.network_pruning.toys import mean_loss, random_masks
 from course_utils.data import make_loader
 from course_utils.evaluation import accuracy
 from course_utils.models import MLP, BatchNormCNN, LeNet
@@ -59,7 +51,7 @@ def expect_zeros(model: nn.Module, masks: Masks, mistake: str = "zeros_come_back
 
 @check("finetune_pruned", gate=True)
 def test_zeros_stay_zero(student: Student, rng: torch.Generator) -> None:
-    model = small_network(rng)
+    model = small_network(rng, batch_norm=True)
     masks = random_masks(model, rng, keep=0.4)
     for start in (copy.deepcopy(model).train(), copy.deepcopy(model).eval()):
         tuned = student.finetune_pruned(start, masks, stripes(rng), 2, 0.02)
@@ -68,7 +60,7 @@ def test_zeros_stay_zero(student: Student, rng: torch.Generator) -> None:
 
 @check("finetune_pruned")
 def test_masks_are_applied_first(student: Student, rng: torch.Generator) -> None:
-    model = small_network(rng)
+    model = small_network(rng, batch_norm=True)
     masks = random_masks(model, rng, keep=0.5)
     got = expect_model(student.finetune_pruned(model, masks, stripes(rng), 0, 0.02), model)
     for name, parameter in model.named_parameters():
@@ -85,7 +77,7 @@ def test_masks_are_applied_first(student: Student, rng: torch.Generator) -> None
 
 @check("finetune_pruned", weight=2)
 def test_the_pruned_model_learns(student: Student, rng: torch.Generator) -> None:
-    model, loader = small_network(rng), stripes(rng)
+    model, loader = small_network(rng, batch_norm=True), stripes(rng)
     masks = random_masks(model, rng, keep=0.6)
     start = student.finetune_pruned(model, masks, loader, 0, 0.02)
     before = mean_loss(expect_model(start, model), loader)
@@ -164,7 +156,9 @@ def test_only_the_masked_layers_are_held(student: Student, rng: torch.Generator)
 
 @check("finetune_pruned")
 def test_finetuned_model_is_in_eval_mode(student: Student, rng: torch.Generator) -> None:
-    model = nn.Sequential(*small_network(rng)[:4], nn.Dropout(0.1), nn.Linear(96, 3))
+    model = nn.Sequential(
+        *small_network(rng, batch_norm=True)[:4], nn.Dropout(0.1), nn.Linear(96, 3)
+    )
     masks = random_masks(model, rng, keep=0.5)
     for epochs in (0, 1):
         for start in (copy.deepcopy(model).train(), copy.deepcopy(model).eval()):
@@ -180,7 +174,7 @@ def test_finetuned_model_is_in_eval_mode(student: Student, rng: torch.Generator)
 
 @check("finetune_pruned", weight=2)
 def test_finetuning_leaves_the_callers_model(student: Student, rng: torch.Generator) -> None:
-    model = lived_in(small_network(rng), rng)
+    model = lived_in(small_network(rng, batch_norm=True), rng)
     masks = random_masks(model, rng, keep=0.5)
     before, masks_before = snapshot(model), {name: mask.clone() for name, mask in masks.items()}
     for epochs in (0, 1):
@@ -193,7 +187,7 @@ def test_finetuning_leaves_the_callers_model(student: Student, rng: torch.Genera
 
 @check("finetune_pruned")
 def test_epochs_and_learning_rate_count(student: Student, rng: torch.Generator) -> None:
-    model, loader = small_network(rng), stripes(rng, count=64)
+    model, loader = small_network(rng, batch_norm=True), stripes(rng, count=64)
     masks = random_masks(model, rng, keep=0.5)
 
     def distance(epochs: int, lr: float) -> float:
@@ -213,7 +207,7 @@ def test_epochs_and_learning_rate_count(student: Student, rng: torch.Generator) 
 
 @check("finetune_pruned")
 def test_finetuning_rejects_impossible_arguments(student: Student, rng: torch.Generator) -> None:
-    model, loader = small_network(rng), stripes(rng, count=32)
+    model, loader = small_network(rng, batch_norm=True), stripes(rng, count=32)
     masks = random_masks(model, rng, keep=0.5)
     with expect.value_error("epochs = -1"):
         student.finetune_pruned(model, masks, loader, -1, 0.01)

@@ -14,14 +14,8 @@ from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.student import Student
-from autograder.topics.network_pruning.toys import (
-    gap_near,
-    hidden_apoz,
-    lived_in,
-    mean_loss,
-    snapshot,
-    trained_lenet,
-)
+from autograder.judge.toys import lived_in, snapshot
+from autograder.topics.network_pruning.toys import gap_near, hidden_apoz, mean_loss, trained_lenet
 from course_utils.data import load_images, make_loader
 from course_utils.evaluation import accuracy
 from course_utils.models import LeNet

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import RemoteObject, Student
-from autograder.topics.network_pruning.toys import lived_in, redraw, snapshot
+from autograder.judge.toys import lived_in, redraw, snapshot
 from autograder.topics.post_training_quantization.toys import (
     ends_of,
     expect_end,

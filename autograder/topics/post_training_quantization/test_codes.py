@@ -9,11 +9,7 @@ from torch import Tensor
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import Student
-from autograder.topics.post_training_quantization.toys import (
-    code_limits,
-    code_type,
-    expect_rounded,
-)
+from autograder.topics.post_training_quantization.toys import code_limits, code_type, expect_rounded
 
 NAN = float("nan")
 BOTH = (True, False)

@@ -9,7 +9,7 @@ from torch import nn
 
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.student import Student
-from autograder.topics.network_pruning.toys import lived_in, redraw, snapshot
+from autograder.judge.toys import lived_in, redraw, snapshot
 
 
 def pair(

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import Student, StudentError
-from autograder.topics.network_pruning.toys import lived_in, redraw, snapshot
+from autograder.judge.toys import lived_in, redraw, snapshot
 from autograder.topics.post_training_quantization.toys import count_levels, run
 from course_utils.data import make_loader
 from course_utils.models import MLP, BatchNormCNN, LeNet

@@ -50,13 +50,13 @@
 # %% define
 import copy
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader
 
+from course_utils.arguments import is_rejected, require
 from course_utils.data import load_images, make_loader
 from course_utils.evaluation import accuracy, predict
 from course_utils.models import BatchNormCNN
@@ -76,20 +76,6 @@ from course_utils.training import train
 
 
 # %% define
-def require(condition: bool, message: str) -> None:
-    """Raise a ValueError when an argument cannot be right.
-
-    Args:
-        condition: What must hold.
-        message: Begins with the name of the argument.
-
-    Raises:
-        ValueError: If the condition does not hold.
-    """
-    if not condition:
-        raise ValueError(message)
-
-
 def code_range(bits: int, signed: bool) -> tuple[int, int]:
     """Return the smallest and the largest code.
 
@@ -138,15 +124,6 @@ def weight_scale(weight: torch.Tensor, bits: int) -> float:
     size = weight.detach().abs()
     scale = min(float(size.max()) / last, 2 * float(size.mean()) / math.sqrt(last))
     return scale or 1.0
-
-
-def is_rejected(function: Callable, *arguments: object, **keywords: object) -> bool:
-    """Say whether a call raises a ValueError."""
-    try:
-        function(*arguments, **keywords)
-    except ValueError:
-        return True
-    return False
 
 
 # %%

@@ -12,18 +12,14 @@ from torch import Tensor, nn
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import RemoteObject, Student
+from autograder.judge.toys import lived_in, redraw, small_network, snapshot, stripes
 from autograder.topics.quantization_aware_training.toys import (
     HIDDEN_IMAGES,
     folded_checkpoint,
     frozen_grids,
     hits,
-    lived_in,
     modes,
     on_grid,
-    redraw,
-    small_network,
-    snapshot,
-    stripes,
 )
 from course_utils.data import make_loader
 from course_utils.models import LeNet

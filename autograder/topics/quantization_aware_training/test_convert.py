@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import RemoteObject, Student
+from autograder.judge.toys import small_network, stripes
 from autograder.topics.quantization_aware_training.toys import (
     calibrate,
     expect_layer,
@@ -20,9 +21,7 @@ from autograder.topics.quantization_aware_training.toys import (
     outputs,
     prepare,
     same_state,
-    small_network,
     state,
-    stripes,
     tensors_of,
 )
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import RemoteObject, Student
+from autograder.judge.toys import snapshot
 from autograder.topics.quantization_aware_training.toys import (
     backward,
     calibrate,
@@ -21,7 +22,6 @@ from autograder.topics.quantization_aware_training.toys import (
     outputs,
     read_conv,
     read_linear,
-    snapshot,
     state,
 )
 

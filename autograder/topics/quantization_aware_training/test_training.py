@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import RemoteObject, Student, StudentError
+from autograder.judge.toys import lived_in, redraw, small_network, snapshot, stripes
 from autograder.topics.quantization_aware_training.toys import (
     HIDDEN_IMAGES,
     calibrate,
@@ -19,18 +20,13 @@ from autograder.topics.quantization_aware_training.toys import (
     fill,
     folded_checkpoint,
     hits,
-    lived_in,
     modes,
     most_levels,
     outputs,
     prepare,
     read_linear,
-    redraw,
     same_state,
-    small_network,
-    snapshot,
     state,
-    stripes,
 )
 from course_utils.models import LeNet
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ from torch.utils.data import DataLoader
 from autograder.judge.checking import describe, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import RemoteObject, Student, StudentError
-from course_utils.data import make_loader
+from autograder.judge.toys import snapshot
 
 
 def linear(rng: torch.Generator, inputs: int, outputs: int, *, bias: bool = True) -> nn.Linear:
@@ -186,49 +185,6 @@ def same_state(before: dict[str, Tensor], after: dict[str, Tensor]) -> bool:
         else torch.equal(value, after[key])
         for key, value in before.items()
     )
-
-
-def snapshot(model: nn.Module) -> nn.Module:
-    """Return a copy of a model with its gradients and modes."""
-    twin = copy.deepcopy(model)
-    for mine, parameter in zip(twin.parameters(), model.parameters(), strict=True):
-        mine.grad = None if parameter.grad is None else parameter.grad.clone()
-    return twin
-
-
-def lived_in(model: nn.Module, rng: torch.Generator) -> nn.Module:
-    """Give a model gradients and mixed modes, as a model in use has."""
-    model.train()
-    for number, module in enumerate(model.modules()):
-        module.training = number % 2 == 0
-    for parameter in model.parameters():
-        parameter.grad = torch.rand(parameter.shape, generator=rng)
-    return model
-
-
-def redraw(model: nn.Module, rng: torch.Generator) -> nn.Module:
-    """Draw all parameters anew, small enough for training."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            fan_in = parameter[0].numel() if parameter.dim() > 1 else 16
-            spread = torch.rand(parameter.shape, generator=rng) * 2 - 1
-            parameter.copy_(spread * (3 / fan_in) ** 0.5)
-    return model
-
-
-def small_network(rng: torch.Generator) -> nn.Sequential:
-    """Return a conv net for the images of `stripes`."""
-    layers = (nn.Conv2d(1, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(96, 3))
-    return redraw(nn.Sequential(*layers), rng)
-
-
-def stripes(rng: torch.Generator, count: int = 192, batch_size: int = 32) -> DataLoader:
-    """Return an easy task: images (count, 1, 6, 6), one bright pair of rows for each class."""
-    labels = torch.randint(3, (count,), generator=rng)
-    images = 0.5 * torch.randn(count, 1, 6, 6, generator=rng)
-    for row in (0, 1):
-        images[torch.arange(count), 0, 2 * labels + row] += 1.5
-    return make_loader(images, labels, batch_size, shuffle=True)
 
 
 def hits(model: Any, loader: DataLoader) -> float:

@@ -1,0 +1,215 @@
+"""Wrong answers that students really give. Names of the define cells are available in them."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autograder.authoring.answers import mistake
+
+# ---------------------------------------------------------------- convert
+
+
+@mistake(
+    "convert",
+    caught_by="test_linear_layer_becomes_whole_numbers",
+    hint="float weights are kept, next to the codes or instead of them",
+)
+def convert__keeps_float_weights(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            self.source = source
+            scale = weight_scale(source.layer.weight, source.weight_bits)
+            codes = torch.round(source.layer.weight.detach() / scale)
+            self.register_buffer("codes", codes.to(torch.int8))
+
+        def forward(self, x):
+            return self.source(x)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_zero_points_count",
+    hint="the zero point of the input is not subtracted before the sum",
+)
+def convert__zero_point_lost(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, self.bits = source.observer, source.activation_bits
+            self.geometry = None
+            if isinstance(source.layer, nn.Conv2d):
+                self.geometry = source.layer.stride, source.layer.padding, source.layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            low, high = code_range(source.weight_bits, True)
+            codes = torch.round(source.layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            bias = source.layer.bias
+            self.register_buffer("bias", None if bias is None else bias.detach())
+
+        def forward(self, x):
+            low, high = code_range(self.bits, False)
+            q = (torch.round(x / self.scale) + self.zero).clamp(low, high)
+            weight = self.codes.float() * self.step * self.scale
+            if self.geometry is None:
+                return F.linear(q, weight, self.bias)
+            return F.conv2d(q, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_conv_layers_with_padding",
+    hint="a conv layer pads with the code 0, which is not the value 0: subtract the zero point "
+    "first, then pad (or the layer's stride, padding or dilation is lost)",
+)
+def convert__padding_or_geometry(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, self.bits = source.observer, source.activation_bits
+            self.geometry = None
+            if isinstance(source.layer, nn.Conv2d):
+                self.geometry = source.layer.stride, source.layer.padding, source.layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            low, high = code_range(source.weight_bits, True)
+            codes = torch.round(source.layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            bias = source.layer.bias
+            self.register_buffer("bias", None if bias is None else bias.detach())
+
+        def forward(self, x):
+            low, high = code_range(self.bits, False)
+            q = (torch.round(x / self.scale) + self.zero).clamp(low, high)
+            weight = self.codes.float()
+            factor, bias = self.step * self.scale, 0 if self.bias is None else self.bias
+            correction = self.zero * weight.flatten(1).sum(dim=1)
+            if self.geometry is None:
+                return (F.linear(q, weight) - correction) * factor + bias
+            y = (F.conv2d(q, weight, None, *self.geometry) - correction[:, None, None]) * factor
+            return y + (bias if self.bias is None else self.bias[:, None, None])
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_linear_layer_becomes_whole_numbers",
+    hint="the codes are stored in wide integers; they fit into int8",
+)
+def convert__wide_integers(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, self.bits = source.observer, source.activation_bits
+            self.geometry = None
+            if isinstance(source.layer, nn.Conv2d):
+                self.geometry = source.layer.stride, source.layer.padding, source.layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            low, high = code_range(source.weight_bits, True)
+            codes = torch.round(source.layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int32))
+            bias = source.layer.bias
+            self.register_buffer("bias", None if bias is None else bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_converting_leaves_the_given_model",
+    hint="the given model itself is changed: convert a deep copy",
+)
+def convert__changes_the_model(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, self.bits = source.observer, source.activation_bits
+            self.geometry = None
+            if isinstance(source.layer, nn.Conv2d):
+                self.geometry = source.layer.stride, source.layer.padding, source.layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            low, high = code_range(source.weight_bits, True)
+            codes = torch.round(source.layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            bias = source.layer.bias
+            self.register_buffer("bias", None if bias is None else bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    for name, layer in list(model.named_modules()):
+        if isinstance(layer, QATLinear):
+            model.set_submodule(name, Whole(layer))
+    return model.eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_every_number_of_bits",
+    hint="the codes are made for 8 bits, whatever bits the layer was trained with",
+)
+def convert__bits_ignored(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, self.bits = source.observer, 8
+            self.geometry = None
+            if isinstance(source.layer, nn.Conv2d):
+                self.geometry = source.layer.stride, source.layer.padding, source.layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            self.step = weight_scale(source.layer.weight, 8)
+            low, high = code_range(8, True)
+            codes = torch.round(source.layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            bias = source.layer.bias
+            self.register_buffer("bias", None if bias is None else bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()

@@ -1,0 +1,273 @@
+"""Wrong answers that students really give. Names of the define cells are available in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from autograder.authoring.answers import mistake
+
+# ---------------------------------------------------------------- fake_quantize
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_gradient_passes_straight_through",
+    hint="torch.round without an estimator: its gradient is 0 everywhere",
+)
+def fake_quantize__no_estimator(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.round(x / float(scale)) + zero_point
+    return (codes.clamp(low, high) - zero_point) * float(scale)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_no_gradient_where_clipped",
+    hint="x + (y - x).detach() passes the gradient everywhere, also where x is clipped",
+)
+def fake_quantize__gradient_through_clipping(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = (torch.round(x / scale) + zero_point).clamp(low, high)
+    return x + ((codes - zero_point) * scale - x).detach()
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_scale_is_a_constant",
+    hint="x is clamped with a scale that still has its graph, so a gradient flows into the scale",
+)
+def fake_quantize__gradient_to_the_scale(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = x / scale + zero_point
+    codes = codes + (torch.round(codes) - codes).detach()
+    return (codes.clamp(low, high) - zero_point) * scale
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_gradient_passes_straight_through",
+    hint="the gradient is multiplied by the scale (or divided by it): straight through is 1",
+)
+def fake_quantize__gradient_scaled(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.round(x.detach() / scale) + zero_point
+    inside = (codes >= low) & (codes <= high)
+    y = (codes.clamp(low, high) - zero_point) * scale
+    y = y.detach() if isinstance(y, torch.Tensor) else y
+    return torch.where(inside, y + (x - x.detach()) / float(scale), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_four_bits",
+    hint="the codes are returned: subtract the zero point and multiply by the scale",
+)
+def fake_quantize__not_dequantized(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = (torch.round(x.detach() / scale) + zero_point).clamp(low, high)
+    return codes + (x - x.detach())
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_four_bits",
+    hint="the zero point is ignored: it shifts the codes before the clamp, and back after it",
+)
+def fake_quantize__zero_point_ignored(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    with torch.no_grad():
+        codes = torch.round(x / scale)
+        inside = (codes >= low) & (codes <= high)
+        y = codes.clamp(low, high) * scale
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_four_bits",
+    hint="signed and unsigned codes are mixed up",
+)
+def fake_quantize__signed_mixed_up(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, not signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.round(x.detach() / scale) + zero_point
+    inside = (codes >= low) & (codes <= high)
+    y = (codes.clamp(low, high) - zero_point) * scale
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_four_bits",
+    hint="the largest code is 2^b - 1 (unsigned) or 2^(b-1) - 1 (signed), not one more",
+)
+def fake_quantize__one_code_too_many(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.round(x.detach() / scale) + zero_point
+    inside = (codes >= low) & (codes <= high + 1)
+    y = (codes.clamp(low, high + 1) - zero_point) * scale
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_rounds_half_to_even",
+    hint="floor(x + 0.5) rounds halves up; torch.round rounds half to even",
+)
+def fake_quantize__halves_up(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.floor(x.detach() / scale + 0.5) + zero_point
+    inside = (codes >= low) & (codes <= high)
+    y = (
+        ((codes.clamp(low, high) - zero_point) * scale).detach()
+        if isinstance(scale, torch.Tensor)
+        else (codes.clamp(low, high) - zero_point) * scale
+    )
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_fake_quantize_rejects_impossible_arguments",
+    hint="impossible arguments are not rejected",
+)
+def fake_quantize__anything_goes(x, scale, zero_point, bits, signed):
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    with torch.no_grad():
+        codes = torch.round(x / scale) + zero_point
+        inside = (codes >= low) & (codes <= high)
+        y = (codes.clamp(low, high) - zero_point) * scale
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+# ---------------------------------------------------------------- MovingAverageObserver
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_first_batch_is_taken_as_it_is",
+    hint="the first batch is averaged with an initial 0, so the first ranges are far too small",
+)
+class MovingAverageObserver__first_batch_averaged(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high, self.started = momentum, 0.0, 0.0, True
+
+    def forward(self, x):
+        if self.training:
+            self.low = self.momentum * self.low + (1 - self.momentum) * x.min().item()
+            self.high = self.momentum * self.high + (1 - self.momentum) * x.max().item()
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_later_batches_are_averaged",
+    hint="momentum is the share of the old value; here it is the share of the batch",
+)
+class MovingAverageObserver__momentum_swapped(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high, self.started = momentum, 0.0, 0.0, False
+
+    def forward(self, x):
+        if self.training:
+            low, high = x.min().item(), x.max().item()
+            m = self.momentum if self.started else 1.0
+            self.low, self.high = (1 - m) * self.low + m * low, (1 - m) * self.high + m * high
+            self.started = True
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_eval_mode_freezes_the_range",
+    hint="the range is updated in eval mode too: look at self.training",
+)
+class MovingAverageObserver__updates_in_eval(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high, self.started = momentum, 0.0, 0.0, False
+
+    def forward(self, x):
+        m = self.momentum if self.started else 0.0
+        self.low = m * self.low + (1 - m) * x.min().item()
+        self.high = m * self.high + (1 - m) * x.max().item()
+        self.started = True
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_later_batches_are_averaged",
+    hint="the range only grows: this is the running minimum and maximum, not a moving average",
+)
+class MovingAverageObserver__only_grows(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high = momentum, float("inf"), float("-inf")
+
+    def forward(self, x):
+        if self.training:
+            first = self.high < self.low
+            low, high, m = x.min().item(), x.max().item(), self.momentum
+            if first:
+                self.low, self.high = low, high
+            if low < self.low:
+                self.low = m * self.low + (1 - m) * low
+            if high > self.high:
+                self.high = m * self.high + (1 - m) * high
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_gradient_passes_the_observer",
+    hint="low and high keep the graph of the batch: use x.detach()",
+)
+class MovingAverageObserver__keeps_a_graph(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high = momentum, None, None
+
+    def forward(self, x):
+        if self.training:
+            m = self.momentum
+            self.low = x.min() if self.low is None else m * self.low + (1 - m) * x.min()
+            self.high = x.max() if self.high is None else m * self.high + (1 - m) * x.max()
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_gradient_passes_the_observer",
+    hint="forward returns a detached copy, so no gradient reaches the layers before",
+)
+class MovingAverageObserver__cuts_the_gradient(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high, self.started = momentum, 0.0, 0.0, False
+
+    def forward(self, x):
+        x = x.detach()
+        if self.training:
+            m = self.momentum if self.started else 0.0
+            self.low = m * self.low + (1 - m) * x.min().item()
+            self.high = m * self.high + (1 - m) * x.max().item()
+            self.started = True
+        return x
