@@ -81,6 +81,7 @@ def report_html(topic: str, title: str, verdicts: Sequence[Verdict]) -> str:
         figures=_figures(ordered),
         plots=_plots(ordered),
         review=[{"student": v.student, "why": _why(v)} for v in ordered if v.needs_review],
+        boards=leaderboards(ordered),
         mistakes=_mistakes(ordered),
         slow=_slow(ordered),
         exercises=[exercise.name for exercise in ordered[0].exercises],
@@ -122,6 +123,17 @@ def count_mistakes(verdicts: Sequence[Verdict]) -> dict[tuple[str, str], list[st
             for mistake in sorted(_short_name(name) for name in named):
                 who.setdefault((exercise.name, mistake), []).append(verdict.student)
     return dict(sorted(who.items(), key=lambda item: (-len(item[1]), item[0])))
+
+
+def leaderboards(verdicts: Sequence[Verdict]) -> dict[str, list[tuple[str, float]]]:
+    """Return the figures that checks noted: name -> (student, value), the smallest first."""
+    boards: dict[str, list[tuple[str, float]]] = {}
+    for verdict in verdicts:
+        for name, value in verdict.board.items():
+            boards.setdefault(name, []).append((verdict.student, value))
+    for rows in boards.values():
+        rows.sort(key=lambda row: (row[1], row[0]))
+    return boards
 
 
 def _short_name(mistake: str) -> str:

@@ -122,6 +122,7 @@ def judge(
         problems=problems + judging.review,
         needs_review=bool(submission.unreadable or judging.review or silent),
         mode=judging.session.mode,
+        board=judging.board,
         identity=identity(source.topic, submission.content_hash, judging.seed),
         seconds=round(time.monotonic() - start, 2),
         peak_memory=judging.session.peak_memory,
@@ -147,10 +148,11 @@ def _open(
 ) -> Judging:
     # One thread: the same sums on every machine, and no threads that wait for each other.
     torch.set_num_threads(1)
-    session = Session(code_cells(submission, source), limits, unsafe=unsafe, zygote=zygote)
+    cells = code_cells(submission, source)
+    session = Session(cells, limits, unsafe=unsafe, zygote=zygote)
     if seed is None:
         seed = submission_seed(submission.content_hash, source.topic)
-    return Judging(source.topic, session, seed, limits)
+    return Judging(source.topic, session, cells, seed, limits, unsafe=unsafe)
 
 
 class _Given:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import inspect
 import tomllib
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +26,10 @@ if TYPE_CHECKING:
     import torch
 
     from autograder.judge.student import Student
+    from autograder.sandbox.cells import Cell
     from autograder.sandbox.session import Session
 
+WRITTEN_BY_STUDENTS = ("exercise", "added")
 NOT_RUN = "not run, because the first check of this exercise failed"
 JUDGING = pytest.StashKey["Judging"]()
 
@@ -38,21 +41,27 @@ class Judging:
     Attributes:
         topic: name of the topic.
         session: the submission in its sandbox.
+        cells: the code cells of the rebuilt notebook.
         seed: what the checks' random inputs are made from.
         limits: what the submission may use.
+        unsafe: run without walls.
         only: run the checks of this exercise alone.
         outcomes: by exercise, what its checks said.
         review: what a person should look at.
+        board: figures for the class leaderboard, by name.
         broken: why the sandbox did not start; empty when it did.
     """
 
     topic: str
     session: Session
+    cells: list[Cell]
     seed: int
     limits: Limits = field(default_factory=Limits)
     only: str | None = None
     outcomes: dict[str, list[CheckVerdict]] = field(default_factory=dict)
     review: list[str] = field(default_factory=list)
+    board: dict[str, float] = field(default_factory=dict)
+    unsafe: bool = False
     broken: str = ""
 
     def gate_failed(self, exercise: str) -> bool:
@@ -201,16 +210,48 @@ def _judging(request: pytest.FixtureRequest, _judgings: dict[str, Judging]) -> J
 @pytest.fixture
 def student(request: pytest.FixtureRequest, _judging: Judging) -> Iterator[Student]:
     """The student's functions and classes, called in a fresh process of the sandbox."""
+    yield from _student(request, _judging, _judging.session)
+
+
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest, _judging: Judging) -> Iterator[Student]:
+    """The same answers in a second sandbox, with no course data: only arguments get there."""
+    from autograder.sandbox.session import Session
+
+    session = Session(_judging.cells, _judging.limits, unsafe=_judging.unsafe, course_data=False)
+    with session:
+        yield from _student(request, _judging, session)
+
+
+def _student(
+    request: pytest.FixtureRequest, judging: Judging, session: Session
+) -> Iterator[Student]:
     from autograder.judge.student import Student, StudentError
     from autograder.sandbox.session import SandboxStopped
 
     mark = request.node.get_closest_marker("check")
-    seconds = (mark and mark.kwargs["timeout"]) or _judging.limits.check_cpu_seconds
+    seconds = (mark and mark.kwargs["timeout"]) or judging.limits.check_cpu_seconds
     try:
-        with _judging.session.check_process() as process:
-            yield Student(process, _judging.check_seed(request.node.name), seconds)
+        with session.check_process() as process:
+            yield Student(process, judging.check_seed(request.node.name), seconds)
     except SandboxStopped as stop:
         raise StudentError("NoAnswer", str(stop)) from None
+
+
+@pytest.fixture
+def code_bytes(_judging: Judging) -> int:
+    """Bytes of the zlib-compressed text of the answers and the added cells.
+
+    A decoder counts as part of what it decodes: else weights could hide in the code.
+    """
+    written = [cell.source for cell in _judging.cells if cell.origin in WRITTEN_BY_STUDENTS]
+    return len(zlib.compress("\n".join(written).encode(), level=9))
+
+
+@pytest.fixture
+def board(_judging: Judging) -> Callable[[str, float], None]:
+    """Note a figure for the class leaderboard: `board(name, value)`, smaller is better."""
+    return _judging.board.__setitem__
 
 
 @pytest.fixture

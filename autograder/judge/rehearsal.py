@@ -35,7 +35,8 @@ def rehearse(
 
     Args:
         check: the check's function.
-        arguments: its fixtures, `rng` as it was at the start; `student` is replaced.
+        arguments: its fixtures, `rng` as it was at the start; those that reach the student's code
+            or the verdict are replaced.
         mistake: the known wrong answer.
         topic: name of the topic.
         seed: seed of the check's calls.
@@ -44,7 +45,8 @@ def rehearse(
     namespace[mistake.exercise] = as_function(mistake, topic)
     student = Student(LocalProcess(namespace), seed, cpu_seconds=0)
     try:
-        check(**{**arguments, "student": student})
+        replaced = {"student": student, "elsewhere": student, "board": lambda name, value: None}
+        check(**{**arguments, **{name: replaced[name] for name in replaced if name in arguments}})
     except Exception as error:
         return error
     return None

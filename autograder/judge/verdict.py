@@ -56,6 +56,9 @@ class Verdict(BaseModel):
     problems: list[str] = Field(default_factory=list)
     needs_review: bool = False
     mode: str = "definitions"
+    board: dict[str, float] = Field(
+        default_factory=dict, description="figures for the class leaderboard, smaller is better"
+    )
     identity: dict[str, str] = Field(default_factory=dict)
     seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
     peak_memory: int = Field(0, ge=0, description="bytes, all sandboxed processes together")

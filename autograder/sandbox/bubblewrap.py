@@ -43,7 +43,7 @@ def sandbox_problem() -> str:
         return f"grading needs Linux, this is {sys.platform}"
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)"
-    trial = [*_walls(Limits()), "/usr/bin/env", "true"]
+    trial = [*_walls(Limits(), course_data=True), "/usr/bin/env", "true"]
     result = subprocess.run(trial, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         return (
@@ -67,9 +67,17 @@ def require_sandbox() -> None:
         )
 
 
-def worker_command(control_descriptor: int, limits: Limits) -> list[str]:
-    """Return the command that starts the worker behind the walls."""
-    return [*_walls(limits), *_program(control_descriptor)]
+def worker_command(
+    control_descriptor: int, limits: Limits, *, course_data: bool = True
+) -> list[str]:
+    """Return the command that starts the worker behind the walls.
+
+    Args:
+        control_descriptor: the worker's end of the socket to the judge.
+        limits: what the processes may use.
+        course_data: show the images and checkpoints that students have.
+    """
+    return [*_walls(limits, course_data), *_program(control_descriptor)]
 
 
 def unprotected_command(control_descriptor: int) -> tuple[list[str], dict[str, str]]:
@@ -104,18 +112,18 @@ def _environment(home: str) -> dict[str, str]:
     }
 
 
-def _walls(limits: Limits) -> list[str]:
+def _walls(limits: Limits, course_data: bool) -> list[str]:
     command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
     if "--disable-userns" in _bubblewrap_help():
         command.append("--disable-userns")
     command += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"]
     for name, value in _environment(WORK).items():
         command += ["--setenv", name, value]
-    command += _file_system(limits.file_bytes)
+    command += _file_system(limits.file_bytes, course_data)
     return command
 
 
-def _file_system(work_bytes: int) -> list[str]:
+def _file_system(work_bytes: int, course_data: bool) -> list[str]:
     options: list[str] = []
     for path in SYSTEM_LINKS:
         if Path(path).is_symlink():
@@ -134,7 +142,8 @@ def _file_system(work_bytes: int) -> list[str]:
             options += ["--tmpfs", str(PACKAGE)]
     course_package = Path(course_utils.__file__).parent
     options += ["--ro-bind", str(course_package), f"{COURSE}/course_utils"]
-    options += ["--ro-bind-try", str(course_package.parent / "data"), f"{COURSE}/data"]
+    if course_data:
+        options += ["--ro-bind-try", str(course_package.parent / "data"), f"{COURSE}/data"]
     for part in ("__init__.py", "sandbox"):
         options += ["--ro-bind", str(PACKAGE / part), f"{GRADER}/autograder/{part}"]
     return [*options, "--remount-ro", "/", "--chdir", WORK]

@@ -31,6 +31,7 @@ class Session:
         cells: the rebuilt notebook's code cells, in order.
         limits: what the submission may use.
         unsafe: run without walls; only for code that the grader trusts.
+        course_data: show the course's images and checkpoints in the sandbox.
         zygote: a sandbox to share; by default the session has its own and closes it.
 
     Attributes:
@@ -45,6 +46,7 @@ class Session:
         limits: Limits | None = None,
         *,
         unsafe: bool = False,
+        course_data: bool = True,
         zygote: Zygote | None = None,
     ) -> None:
         self.mode = DEFINITIONS
@@ -52,7 +54,7 @@ class Session:
         self.cell_errors: dict[str, str] = {}
         self._cells = cells
         self._owns_zygote = zygote is None
-        self._zygote = zygote or Zygote(limits or Limits(), unsafe)
+        self._zygote = zygote or Zygote(limits or Limits(), unsafe, course_data)
         self._deadline: float | None = None
         self._names = {cell.name for cell in cells}
         self._skip: list[str] = []

@@ -38,12 +38,14 @@ class Zygote:
     Args:
         limits: what the processes may use.
         unsafe: run without walls; only for code that the grader trusts.
+        course_data: show the course's images and checkpoints; without walls they always show.
         peak_memory: most memory that was seen in use, in bytes.
         deadline: time, by `time.monotonic`, after which no more answers are waited for.
     """
 
     limits: Limits = field(default_factory=Limits)
     unsafe: bool = False
+    course_data: bool = True
     peak_memory: int = 0
     deadline: float = math.inf
 
@@ -72,7 +74,7 @@ class Zygote:
             if self.unsafe:
                 command, environment = unprotected_command(descriptor)
             else:
-                command = worker_command(descriptor, self.limits)
+                command = worker_command(descriptor, self.limits, course_data=self.course_data)
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ import pytest
 
 from autograder.classroom.report import (
     count_mistakes,
+    leaderboards,
     pass_rates,
     report_html,
     what_happened,
@@ -57,6 +58,15 @@ def test_the_page_needs_nothing_else() -> None:
 def test_a_class_with_no_point_at_all_has_a_report(tmp_path: Path) -> None:
     path = write_report("t", "T", [verdict("a", False)], tmp_path / "deep" / "report.html")
     assert "class report" in path.read_text(encoding="utf-8")
+
+
+def test_the_leaderboard_begins_with_the_smallest() -> None:
+    class_ = [verdict(name, True) for name in "abc"]
+    class_[0].board, class_[1].board = {"bytes": 57_000}, {"bytes": 17_200}
+    assert leaderboards(class_) == {"bytes": [("b", 17_200), ("a", 57_000)]}
+    page = report_html("combining_techniques", "Combining techniques", class_)
+    assert page.index("17,200") < page.index("57,000")
+    assert "Leaderboard" not in report_html("t", "T", [verdict("a", True)])
 
 
 def test_no_verdicts_no_report(tmp_path: Path) -> None:

@@ -146,6 +146,28 @@ def decided(verdict: Verdict) -> object:
     return data
 
 
+def test_the_courses_data_is_not_there_elsewhere(zygote):
+    peeks = """
+def quarter(x):
+    from pathlib import Path
+    import course_utils.data
+    here = Path(course_utils.data.__file__).parents[1] / "data"
+    return x / 4 if here.exists() else x
+"""
+    verdict = judged(submission(quarter=peeks), zygote)
+    failed = [check.name for check in verdict.exercise("quarter").checks if not check.passed]
+    assert failed == ["test_quarters_elsewhere"]
+
+
+def test_code_counts_and_goes_on_the_board(zygote):
+    small = judged(submission(), zygote).board["code bytes"]
+    weights = ", ".join(str(i * 7919 % 1000) for i in range(500))
+    cell = AddedCell(source=f"WEIGHTS = [{weights}]", after="quarter")
+    large = judged(submission(cell), zygote).board["code bytes"]
+    assert 0 < small < 300
+    assert large > small + 500
+
+
 def test_the_same_submission_gets_the_same_verdict(zygote):
     made = submission(halve="def halve(x):\n    return x / 2 + 1e-3")
     first, second = judged(made, zygote), judged(made, zygote)

@@ -29,3 +29,11 @@ def test_quarters(student, rng):
     x = torch.randn(3, generator=rng)
     wanted = x / 4
     expect.close(student.quarter(x), wanted, "quarter(x)")
+
+
+@check("quarter")
+def test_quarters_elsewhere(student, elsewhere, code_bytes, board, rng):
+    x = torch.randn(3, generator=rng)
+    wanted = student.quarter(x)
+    expect.close(elsewhere.quarter(x), wanted, "quarter(x) in another sandbox")
+    board("code bytes", code_bytes)
