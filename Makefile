@@ -1,12 +1,14 @@
 # Every target makes .venv first when it is missing or older than what it is made from.
 #   PYTHON=python3.12        the Python that makes .venv (3.11.5 to 3.13)
 #   TORCH_INDEX=URL          where torch comes from; https://download.pytorch.org/whl/cpu for the small build
-#   TOPIC=network_pruning    the topic of `calibrate` and `grade`
+#   TOPIC=network_pruning    the topic of `calibrate`, `grade` and `bench`
+#   TOPICS="a b"             the topics of `demo`; all when left out
 #   WORKERS=2                processes of the tests and of the graders
 
 PYTHON ?= python3
 TORCH_INDEX ?=
 TOPIC ?= network_pruning
+TOPICS ?=
 WORKERS ?= 2
 
 VENV := .venv
@@ -31,13 +33,13 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP) ## build the notebooks, grade a class of good, wrong and hostile submissions
-	$(BIN)/autograder demo $(TOPIC) --workers $(WORKERS)
+	$(BIN)/autograder demo $(TOPICS) --workers $(WORKERS)
 
 test: $(STAMP) lint ## the quick tests: under 10 minutes on two cores
-	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 
 test-all: $(STAMP) lint ## every test: under 60 minutes on two cores
-	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m "not ($(QUICK))"
 
 lint: $(STAMP) ## ruff: rules and format

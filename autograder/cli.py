@@ -28,7 +28,9 @@ Workers = Annotated[int, typer.Option(min=1, help="submissions judged at the sam
 def _console(error: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=error)
+    console = Console(stderr=error)
+    # Written to a file, a table has all the room that it needs.
+    return console if console.is_terminal else Console(stderr=error, width=160)
 
 
 def _stop(problem: Exception) -> typer.Exit:
@@ -196,14 +198,20 @@ def report(topic: Topic) -> None:
 
 
 @app.command()
-def demo(topic: Annotated[str, typer.Argument()] = "network_pruning", workers: Workers = 2) -> None:
+def demo(
+    topics: Annotated[
+        list[str] | None, typer.Argument(help="all when none is named; the first has every attack")
+    ] = None,
+    workers: Workers = 2,
+) -> None:
     """Grade a class of good, wrong and hostile submissions; fail unless all is just."""
+    from autograder.authoring.source import topics_in_order
     from autograder.classroom.demo_run import run_demo
     from autograder.classroom.grading import BookkeepingFailed
     from autograder.sandbox.bubblewrap import SandboxUnavailable
 
     try:
-        just = run_demo(topic, workers, _console())
+        just = run_demo(topics or topics_in_order(), workers, _console())
     except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
         raise _stop(problem) from None
     if not just:

@@ -35,14 +35,17 @@ class LeakError(RuntimeError):
 def build_topic(topic: str) -> list[Path]:
     """Write the students' copy and the instructor's notebook, and return their paths.
 
+    A file that is right already is left alone, its date too.
+
     Raises:
         SourceError: the source cannot be built.
         LeakError: the students' copy would show part of a solution.
     """
     paths = []
     for path, text in _built(topic).items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
         paths.append(path)
     return paths
 

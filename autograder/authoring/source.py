@@ -153,6 +153,11 @@ class TopicSource:
         raise KeyError(name)
 
 
+def topics_in_order() -> list[str]:
+    """Return the topics in the order of their notebooks' numbers."""
+    return sorted(settings.topic_names(), key=lambda topic: load_source(topic).number)
+
+
 def load_source(topic: str) -> TopicSource:
     """Read the notebook source of `topic`; an unchanged file is read only once.
 

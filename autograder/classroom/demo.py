@@ -25,6 +25,7 @@ from autograder.settings import COURSE
 
 PREFIX = "demo_"
 MISTAKE_LEARNERS = 4
+A_FEW = {f"{PREFIX}{name}" for name in ("corrupt_file", "infinite_loop", "reads_answers")}
 
 
 class Desert(Enum):
@@ -73,16 +74,28 @@ class Member:
         return path
 
 
-def make_class(topic: str) -> list[Member]:
-    """Return the members of the demo class for a topic, in the order of the table."""
-    return _Maker(load_source(topic)).members()
+def make_class(topic: str, *, every_attack: bool = True) -> list[Member]:
+    """Return the members of the demo class for a topic, in the order of the table.
+
+    Args:
+        topic: name of the topic.
+        every_attack: all careless and hostile members; else one of each kind.
+    """
+    maker = _Maker(load_source(topic))
+    careless, hostile = maker.careless(), maker.hostile()
+    if not every_attack:
+        careless = [member for member in careless if member.name in A_FEW]
+        hostile = [member for member in hostile if member.name in A_FEW]
+    return [*maker.honest(), *maker.mistaken(), *careless, *hostile]
 
 
 def write_class(members: Iterable[Member], topic: str, submitted: Path | None = None) -> None:
-    """Write all submissions, and take away those of an earlier demo. Others are left alone."""
+    """Write all submissions, and take away those of an earlier demo on this topic."""
     submitted = submitted or COURSE / "submitted"
-    for old in submitted.glob(f"{PREFIX}*"):
+    for old in submitted.glob(f"{PREFIX}*/{topic}"):
         shutil.rmtree(old)
+        if not any(old.parent.iterdir()):
+            old.parent.rmdir()
     name = load_source(topic).notebook_name
     for member in members:
         member.write(name, topic, submitted)
@@ -189,10 +202,6 @@ class _Maker:
         # Attacks go where nothing else depends on it, so that they can only cost this exercise.
         self.spot = next((name for name in leaves if not self.needs[name]), leaves[0])
 
-    def members(self) -> list[Member]:
-        """Return everybody."""
-        return [*self._honest(), *self._mistaken(), *self._careless(), *self._hostile()]
-
     def _notebook(self, answers: Mapping[str, str | None]) -> Any:
         """Return a notebook with these answers; written questions too when all are answered."""
         given = {name: answers.get(name) for name in self.names}
@@ -203,7 +212,8 @@ class _Maker:
     def _all(self, desert: Desert) -> dict[str, Desert]:
         return dict.fromkeys(self.names, desert)
 
-    def _honest(self) -> list[Member]:
+    def honest(self) -> list[Member]:
+        """Return those whose work is right as far as it goes."""
         own = dict(self.answers)
         for alternative in reversed(load_alternatives(self.topic)):
             own[alternative.exercise] = alternative.source
@@ -243,7 +253,7 @@ class _Maker:
             ),
         ]
 
-    def _mistaken(self) -> list[Member]:
+    def mistaken(self) -> list[Member]:
         """Spread one mistake of every exercise over some learners, the rest of them right."""
         known = {name: [] for name in self.names}
         for mistake in load_mistakes(self.topic):
@@ -284,7 +294,7 @@ class _Maker:
             )
         return members
 
-    def _careless(self) -> list[Member]:
+    def careless(self) -> list[Member]:
         """Return those who mean no harm and hand in something odd."""
         wrong_kernel = self._notebook(self.answers)
         wrong_kernel.metadata["kernelspec"] = {
@@ -315,7 +325,8 @@ class _Maker:
             Member(f"{PREFIX}no_notebook", "handed in another file only", nothing, review=True),
         ]
 
-    def _hostile(self) -> list[Member]:
+    def hostile(self) -> list[Member]:
+        """Return those who break the judge or steal points."""
         edited = self._notebook({})
         for cell in edited.cells:
             if _is_check(cell):

@@ -22,9 +22,9 @@ from autograder.classroom.demo import (
     make_class,
     write_class,
 )
-from autograder.classroom.grading import FEEDBACK, Graded, grade
+from autograder.classroom.grading import FEEDBACK, grade
 from autograder.classroom.hostile import GRAFFITI
-from autograder.classroom.report import what_happened
+from autograder.classroom.report import report_path, what_happened
 from autograder.settings import COURSE, PACKAGE, REPOSITORY
 
 WATCHED = (PACKAGE, REPOSITORY / "course_utils", REPOSITORY / "data", REPOSITORY / "notebooks")
@@ -39,29 +39,36 @@ class Row:
     wrong: list[str]
 
 
-def run_demo(topic: str, workers: int, console: Console) -> bool:
-    """Run the demo and print its table.
+def run_demo(topics: Sequence[str], workers: int, console: Console) -> bool:
+    """Run the demo and print a table for each topic; the first topic has every attack.
 
     Returns:
         True when everyone got what they deserve and nothing outside the sandbox changed.
     """
+    just = [
+        _demonstrate(topic, workers, console, every_attack=topic == topics[0]) for topic in topics
+    ]
+    _say_what_to_open(topics, console)
+    return all(just)
+
+
+def _demonstrate(topic: str, workers: int, console: Console, *, every_attack: bool) -> bool:
     started = time.perf_counter()
     with console.status("building the notebooks and the class"):
         build_topic(topic)
-        members = make_class(topic)
+        members = make_class(topic, every_attack=every_attack)
         write_class(members, topic)
     before = dict(fingerprint(WATCHED))
     graded = grade(topic, workers, [m.name for m in members], console=console, again=True)
     changes = changed(before, dict(fingerprint(WATCHED))) + graffiti()
     rows = compare(members, graded.outcomes)
-    console.print(table(rows))
+    console.print(table(rows, topic))
     _say_what_is_wrong(rows, changes, console)
     seconds = time.perf_counter() - started
     just = not changes and not any(row.wrong for row in rows)
-    console.print(f"\n{len(rows)} submissions in {seconds:.0f} s.", highlight=False)
+    console.print(f"{len(rows)} submissions in {seconds:.0f} s.", highlight=False)
     if just:
         console.print("Everyone got what they deserve; nothing outside the sandbox changed.")
-    _say_what_to_open(topic, graded, console)
     return just
 
 
@@ -80,9 +87,10 @@ def compare(members: Sequence[Member], outcomes: Sequence[Outcome]) -> list[Row]
     return rows
 
 
-def table(rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row], topic: str) -> Table:
     """Return the table of the demo: who, points, deserved, what happened, seconds."""
-    result = Table(title="The demo class", title_justify="left", row_styles=["", "dim"])
+    title = f"The demo class, {topic}"
+    result = Table(title=title, title_justify="left", row_styles=["", "dim"])
     result.add_column("student", no_wrap=True)
     result.add_column("points", justify="right", no_wrap=True)
     result.add_column("deserved", justify="right", no_wrap=True)
@@ -139,11 +147,13 @@ def _say_what_is_wrong(rows: Sequence[Row], changes: Sequence[str], console: Con
         console.print(Text(f"changed outside the sandbox: {path}", "bold red"))
 
 
-def _say_what_to_open(topic: str, graded: Graded, console: Console) -> None:
-    feedback = sorted(FEEDBACK.glob(f"{PREFIX}perfect/{topic}/*.html"))
+def _say_what_to_open(topics: Sequence[str], console: Console) -> None:
     console.print("\nOpen:")
-    console.print(f"  the class report     {graded.report}", highlight=False, soft_wrap=True)
-    for path in feedback[:1]:
+    for topic in topics:
+        console.print(
+            f"  the class report     {report_path(topic)}", highlight=False, soft_wrap=True
+        )
+    for path in sorted(FEEDBACK.glob(f"{PREFIX}learner_1/{topics[0]}/*.html")):
         console.print(f"  feedback, a student  {path}", highlight=False, soft_wrap=True)
     console.print("  the notebooks        make lab", highlight=False)
     console.print(

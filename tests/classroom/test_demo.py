@@ -113,7 +113,7 @@ def test_the_table_shows_everybody_and_takes_no_markup() -> None:
     rows = compare([wild], [Outcome("x", verdict(), seconds=1.25)])
     console = Console(width=160, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     with console.file:
-        console.print(demo_run.table(rows))
+        console.print(demo_run.table(rows, TOPIC))
     text = console.export_text()
     assert "[bold]story[/bold]" in text
     assert "10" in text
@@ -150,6 +150,13 @@ def test_the_class_is_large_and_deserves_are_complete(members: list[Member]) -> 
     assert all(name.startswith(PREFIX) for name in names)
     exercises = set(members[0].deserves)
     assert all(set(m.deserves) == exercises for m in members)
+
+
+def test_a_short_class_has_some_of_each_kind(members: list[Member]) -> None:
+    short = make_class(TOPIC, every_attack=False)
+    assert {m.name for m in short} < {m.name for m in members}
+    assert 8 <= len(short) <= 12
+    assert any(m.review for m in short)
 
 
 def test_every_exercise_is_got_wrong_by_somebody(members: list[Member]) -> None:
