@@ -6,8 +6,9 @@ import pytest
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests together, for they share sandboxes; a file over topics, by topic."""
+    """Keep together what shares a sandbox: a topic's checks, else a file's tests of one topic."""
     for item in items:
         parameters = getattr(item, "callspec", None)
         topic = parameters.params.get("topic", "") if parameters else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}:{topic}"))
+        place = item.path.parent if item.get_closest_marker("check") else item.path
+        item.add_marker(pytest.mark.xdist_group(f"{place}:{topic}"))

@@ -55,10 +55,12 @@ class Session:
         self._cells = cells
         self._owns_zygote = zygote is None
         self._zygote = zygote or Zygote(limits or Limits(), unsafe, course_data)
-        self._deadline: float | None = None
+        self._seconds_left = self._zygote.limits.submission_wall_seconds
         self._names = {cell.name for cell in cells}
         self._skip: list[str] = []
         self._submission: socket.socket | None = None
+        # The processes that the cells started may go on; those of a check end with it.
+        self._spared: frozenset[int] = frozenset()
         self._exit_code: int | None = None
 
     def __enter__(self) -> Session:
@@ -88,15 +90,21 @@ class Session:
                 used up.
             SandboxUnavailable, SandboxBroken: there is no sandbox, or it does not start.
         """
-        if self._deadline is None:
-            # Starting the sandbox is not the submission's time.
-            self._zygote.start()
-            self._deadline = time.monotonic() + self._zygote.limits.submission_wall_seconds
-            self._zygote.deadline = self._deadline
-        if time.monotonic() > self._deadline:
+        # Starting the sandbox is not the submission's time, and waiting between checks is not.
+        self._zygote.start()
+        if self._seconds_left <= 0:
             raise SandboxStopped("the time for this submission was used up by earlier checks")
+        started = time.monotonic()
+        self._zygote.deadline = started + self._seconds_left
+        try:
+            with self._forked() as process:
+                yield process
+        finally:
+            self._seconds_left -= time.monotonic() - started
+
+    @contextlib.contextmanager
+    def _forked(self) -> Iterator[CheckProcess]:
         submission = self._run_cells()
-        spared = self._zygote.processes()
         self._exit_code = None
         try:
             channel = self._zygote.fork(submission)
@@ -107,7 +115,7 @@ class Session:
             yield CheckProcess(self, channel)
         finally:
             channel.close()
-            self._zygote.kill_all_but(spared)
+            self._zygote.kill_all_but(self._spared)
             if self._exit_code is None and self._submission is not None:
                 self._exit_code = self._zygote.read_exit(self._submission)
             if self._exit_code is None:
@@ -142,6 +150,7 @@ class Session:
             self._submission = self._zygote.fork(self._zygote.control)
             running, finished, reason = self._follow_cells(self._submission)
             if finished:
+                self._spared = self._zygote.processes()
                 break
             reason = self._drop_submission(reason)
             if running is None or running in self._skip:

@@ -39,8 +39,11 @@ class Watch:
         return frozenset(process.pid for process in self._processes())
 
     def kill_all_but(self, spared: Collection[int]) -> None:
-        """Kill the processes that are not spared."""
-        for process in self._processes():
+        """Kill the processes that are not spared; note the memory that all of them had."""
+        processes = self._processes()
+        memory = self._shared_memory + sum(self._own_memory(process) for process in processes)
+        self.peak_memory = max(self.peak_memory, memory)
+        for process in processes:
             if process.pid not in spared:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
@@ -49,6 +52,9 @@ class Watch:
         with contextlib.suppress(psutil.Error):
             return psutil.Process(self.root).children(recursive=True)
         return []
+
+    def _own_memory(self, process: psutil.Process) -> int:
+        return max(0, _memory(process) - self._shared_memory)
 
     def settle(self) -> None:
         """Take the memory of the first process as the part that its forks share with it."""
@@ -68,7 +74,7 @@ class Watch:
         cpu_seconds: dict[int, float] = {}
         for process in self._processes():
             with contextlib.suppress(psutil.Error), process.oneshot():
-                memory += max(0, _memory(process) - self._shared_memory)
+                memory += self._own_memory(process)
                 threads += process.num_threads()
                 times = process.cpu_times()
                 cpu_seconds[process.pid] = times.user + times.system

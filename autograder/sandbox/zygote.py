@@ -116,10 +116,8 @@ class Zygote:
         """Kill every process except the first one and those named."""
         if self._watch is None:
             return
-        with contextlib.suppress(LimitExceeded):
-            self._watch.check()
-        self.peak_memory = max(self.peak_memory, self._watch.peak_memory)
         self._watch.kill_all_but({*spared, *self._own_processes})
+        self.peak_memory = max(self.peak_memory, self._watch.peak_memory)
 
     def fork(self, server: socket.socket) -> socket.socket:
         """Ask a serving process to fork; return the judge's end of the new process's socket.
