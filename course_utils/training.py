@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import OneCycleLR
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 from tqdm import tqdm
 
 LossFunction = Callable[[Tensor, Tensor], Tensor]
@@ -72,6 +73,15 @@ def train(
                 bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
                 bar.update()
     return model.eval()
+
+
+def warm_up() -> None:
+    """Make one step of training.
+
+    At the first one PyTorch loads its compiler, which takes about two seconds.
+    """
+    batch = DataLoader(TensorDataset(torch.zeros(1, 1), torch.zeros(1, dtype=torch.int64)))
+    train(nn.Linear(1, 1), batch, epochs=1, progress=False)
 
 
 def _step(

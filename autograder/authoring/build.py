@@ -194,10 +194,9 @@ def _add_tag(cell: NotebookNode, tag: str) -> None:
 
 
 def _stops_the_run(text: str) -> bool:
-    """Tell whether a stub stands in a class body or at top level, where it raises at once."""
+    """Tell whether a stub stands at top level, where it raises at once."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
         return False
-    bodies = [tree.body, *(part.body for part in tree.body if isinstance(part, ast.ClassDef))]
-    return any(isinstance(part, ast.Raise) for body in bodies for part in body)
+    return any(isinstance(part, ast.Raise) for part in tree.body)

@@ -13,6 +13,7 @@ The file is in jupytext's percent format. Short tags in the cell headers say wha
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -29,7 +30,10 @@ BEGIN = "### BEGIN SOLUTION"
 END = "### END SOLUTION"
 DEFINE_TAG = "define"
 STUB = 'raise NotImplementedError("{name}: not implemented yet")'
+# In a class body the stub must not stop the definition, else nobody could name the class.
+CLASS_STUB = f"def __init__(self, *arguments, **keywords):\n    {STUB}"
 WRITTEN_STUB = "*Write your answer here.*"
+IN_A_CLASS_BODY = re.compile(rf"^class (?s:.*)^    {BEGIN}", re.MULTILINE)
 SOURCE_FILE = "notebook.py"
 HIGHEST_DIFFICULTY = 5
 # What jupytext itself notes about blank lines.
@@ -40,6 +44,17 @@ TAGS = {
     "check": {"check", "points"},
     "written": {"written", "points"},
 }
+
+
+def code_stub(name: str, source: str) -> str:
+    """Return what stands in place of the solution in an answer cell.
+
+    Args:
+        name: name of the exercise.
+        source: the cell's text, solution region included.
+    """
+    stub = CLASS_STUB if IN_A_CLASS_BODY.search(source) else STUB
+    return stub.format(name=name)
 
 
 class SourceError(ValueError):
@@ -87,9 +102,10 @@ class Cell:
         """The text that students get: a stub in place of the solution."""
         if self.kind not in ("exercise", "written"):
             return self.source
-        stub = STUB.format(name=self.name) if self.is_code else WRITTEN_STUB
+        stub = code_stub(self.name, self.source) if self.is_code else WRITTEN_STUB
         before, _, rest = self.source.partition(BEGIN)
-        return f"{before}{stub}{rest.partition(END)[2]}"
+        indent = before.rpartition("\n")[2]
+        return f"{before}{stub.replace(chr(10), chr(10) + indent)}{rest.partition(END)[2]}"
 
     @property
     def solution_lines(self) -> list[str]:

@@ -9,7 +9,7 @@ from nbconvert.exporters.exporter import ResourcesDict
 from nbformat import NotebookNode
 from nbgrader.preprocessors import ClearSolutions
 
-from autograder.authoring.source import STUB, WRITTEN_STUB
+from autograder.authoring.source import WRITTEN_STUB, code_stub
 
 # nbgrader's list, without the steps for its own kind of hidden tests: ours never are in a notebook.
 CLEARING = [
@@ -34,6 +34,6 @@ class ClearSolutionsByName(ClearSolutions):
     ) -> tuple[NotebookNode, ResourcesDict]:
         """Clear one cell; the stub's text depends on the cell's grade id."""
         name = cell.metadata.get("nbgrader", {}).get("grade_id", "")
-        self.code_stub = {"python": STUB.format(name=name)}
+        self.code_stub = {"python": code_stub(name, cell.source)}
         self.text_stub = WRITTEN_STUB
         return super().preprocess_cell(cell, resources, cell_index)

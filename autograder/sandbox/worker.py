@@ -33,9 +33,7 @@ from autograder.sandbox.cells import Cell, Plan, make_plan
 from autograder.sandbox.channel import receive, send
 from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import Encoder, WireError, decode, encode
-from course_utils.data import make_loader
-from course_utils.models import MLP
-from course_utils.training import train
+from course_utils.training import warm_up
 
 FORK = b"F"
 READY = b"R"
@@ -53,20 +51,13 @@ def main(control_descriptor: int) -> None:
     """Serve fork requests from the judge until it hangs up."""
     torch.set_num_threads(1)
     matplotlib.use("Agg")
-    _warm_up()
+    warm_up()
     # The forks share this memory; collecting it there would copy it page by page.
     gc.collect()
     gc.freeze()
     control = socket.socket(fileno=control_descriptor)
     control.sendall(READY)
     _serve_forks(control, _run_submission)
-
-
-def _warm_up() -> None:
-    """Train a little: torch imports much of itself at the first step, once for all forks."""
-    model = MLP((2,))
-    loader = make_loader(torch.zeros(4, 1, 28, 28), torch.zeros(4, dtype=torch.int64))
-    train(model, loader, epochs=1, progress=False)
 
 
 def _serve_forks(control: socket.socket, child: Any) -> None:

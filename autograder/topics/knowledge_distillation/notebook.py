@@ -71,9 +71,11 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_macs, count_parameters
 from course_utils.plots import use_course_style
+from course_utils.training import warm_up
 from course_utils.widgets import explorer
 
 use_course_style()
+warm_up()  # PyTorch loads its compiler at the first step of training: now, not in a check
 torch.set_num_threads(1)  # a fair and quiet clock: two threads disturb each other
 torch.manual_seed(2)
 
@@ -1178,7 +1180,7 @@ for kind, logits in test_logits.items():
 def plot_offset(axes: plt.Axes, offset: float, accuracy_on: str) -> None:
     """Draw the accuracy against the offset."""
     nearest = int((offsets - offset).abs().argmin())
-    for (kind, curve), style in zip(curves[accuracy_on].items(), ("--", "-", "-."), strict=True):
+    for (kind, curve), style in zip(curves[accuracy_on].items(), ("--", "-", "-."), strict=False):
         axes.plot(offsets, curve, style, label=f"{kind}: {curve[nearest]:.0%}")
     axes.axvline(offset, color="0.5", ls=":")
     axes.set(xlabel="offset for the class bag", ylabel=f"accuracy on {accuracy_on}", ylim=(0, 1))

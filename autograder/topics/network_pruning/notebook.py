@@ -108,9 +108,11 @@ from course_utils.checkpoints import (
 )
 from course_utils.plots import use_course_style
 from course_utils.speed import compare_model_speed, compare_speed
+from course_utils.training import warm_up
 from course_utils.widgets import explorer
 
 use_course_style()
+warm_up()  # PyTorch loads its compiler at the first step of training: now, not in a check
 warnings.filterwarnings("ignore", message="Sparse CSR")  # torch calls it a beta feature
 torch.set_num_threads(1)  # a fair and quiet clock: two threads disturb each other
 torch.manual_seed(1)

@@ -136,9 +136,11 @@ import numpy as np
 from course_utils import measures
 from course_utils.checkpoints import load_checkpoint
 from course_utils.plots import use_course_style
+from course_utils.training import warm_up
 from course_utils.widgets import explorer
 
 use_course_style()
+warm_up()  # PyTorch loads its compiler at the first step of training: now, not in a check
 torch.set_num_threads(1)  # two threads disturb each other on a busy machine
 torch.manual_seed(1)
 
@@ -1239,14 +1241,16 @@ plt.show()
 # ### Measured: how many bits need QAT?
 
 # %%
-sweep: dict[int, tuple[float, float]] = {}
 short_loader = make_loader(images[:4000], labels[:4000], batch_size=64, shuffle=True, seed=0)
-swept: dict[tuple[int, str], nn.Module] = {}
-for bits in (8, 6, 4, 3, 2):
-    grids = ptq_grids(folded, bits)
-    swept[bits, "PTQ"] = finetune_after_ptq(folded, grids, short_loader, 0, 1e-3)
-    swept[bits, "QAT"] = finetune_after_ptq(folded, grids, short_loader, 1, 1e-3)
-    sweep[bits] = tuple(accuracy(swept[bits, way], held_out) for way in ("PTQ", "QAT"))
+swept = {
+    (bits, way): finetune_after_ptq(folded, ptq_grids(folded, bits), short_loader, epochs, 1e-3)
+    for bits in (8, 6, 4, 3, 2)
+    for way, epochs in (("PTQ", 0), ("QAT", 1))
+}
+sweep = {
+    bits: tuple(accuracy(swept[bits, way], held_out) for way in ("PTQ", "QAT"))
+    for bits in (8, 6, 4, 3, 2)
+}
 plt.figure(figsize=(7, 3.2))
 for place, (name, marker) in enumerate({"PTQ": "s", "QAT after PTQ, 4,000 images": "o"}.items()):
     plt.plot(list(sweep), [pair[place] for pair in sweep.values()], marker + "-", label=name)
