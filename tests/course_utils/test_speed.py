@@ -5,6 +5,7 @@ import gc
 import subprocess
 import sys
 from collections.abc import Iterator
+from statistics import median
 
 import pytest
 import torch
@@ -87,4 +88,4 @@ def test_half_of_the_second_conv_layer_is_faster_every_time(images: Tensor) -> N
     with another_program():
         results = [compare_model_speed(LeNet(), LeNet(conv2=25), images) for _ in range(RUNS)]
     assert [result.verdict for result in results] == ["faster"] * RUNS
-    assert min(result.ratio for result in results) > 1.2
+    assert 1.2 < median(result.ratio for result in results) < 2.0
