@@ -354,6 +354,21 @@ def test_every_image_counts_the_same(student: Student, rng: torch.Generator) -> 
     expect_scan(student.sensitivity_scan(model, loader, sparsities), model, loader, sparsities)
 
 
+@check("sensitivity_scan")
+def test_scan_prunes_exactly_so_many(student: Student, rng: torch.Generator) -> None:
+    # Three images for each small weight: they are right as long as it is there, so that the
+    # accuracy counts the pruned weights. A half goes to the even neighbour: 12.5 and 19.5 of 50.
+    model, sizes = nn.Sequential(nn.Flatten(), nn.Linear(25, 2)), torch.randperm(25, generator=rng)
+    with torch.no_grad():
+        model[1].weight[0] = 5 + 0.002 * torch.randperm(25, generator=rng)
+        model[1].weight[1] = 1 + 0.04 * sizes
+        model[1].bias.copy_(torch.tensor([1.0, 5.5]))
+    images = torch.eye(25).repeat(3, 1).reshape(75, 1, 1, 25)
+    loader = make_loader(images, torch.ones(75, dtype=torch.int64), batch_size=30)
+    sparsities = [0.39, 0.1, 0.25, 0.0]
+    expect_scan(student.sensitivity_scan(model, loader, sparsities), model, loader, sparsities)
+
+
 @check("sensitivity_scan", weight=2)
 def test_scan_leaves_the_model_alone(student: Student, rng: torch.Generator) -> None:
     for model in (redraw(BatchNormCNN((3, 4, 5)), rng), redraw(LeNet(2, 3, 8), rng)):

@@ -349,3 +349,10 @@ def test_removing_rejects_impossible_arguments(student: Student, rng: torch.Gene
             student.remove_neurons(conv, flat, keep, spatial)
     with expect.value_error("9 neurons into 7 inputs"):
         student.remove_neurons(layer, copy.deepcopy(layer), keep)
+    conv, next_conv = conv_pair(rng)
+    for inputs in (7, 9, 16):
+        other = redraw(nn.Conv2d(inputs, 5, 3), rng)
+        with expect.value_error(f"8 channels into a conv layer with {inputs} input channels"):
+            student.remove_neurons(conv, other, keep)
+    with expect.value_error("8 channels into a conv layer with 8, spatial = 2"):
+        student.remove_neurons(conv, next_conv, keep, 2)

@@ -9,6 +9,7 @@ from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.student import Student
 from autograder.judge.toys import uniform
 
+NAN = float("nan")
 SPARSE = ("csr", "csc", "coo")
 Csr = tuple[Tensor, Tensor, Tensor]
 
@@ -117,6 +118,16 @@ def test_csr_rejects_what_is_no_matrix(student: Student) -> None:
             student.dense_to_csr(torch.ones(shape))
 
 
+@check("dense_to_csr")
+def test_csr_rejects_nan(student: Student, rng: torch.Generator) -> None:
+    for place in ((0, 0), (5, 8)):
+        for dtype in (torch.float32, torch.float64):
+            matrix = sparse_matrix(6, 9, 0.4, rng).to(dtype)
+            matrix[place] = NAN
+            with expect.value_error(f"a matrix with NaN at {place}"):
+                student.dense_to_csr(matrix)
+
+
 # ---------------------------------------------------------------- csr_matvec
 
 
@@ -193,6 +204,22 @@ def test_product_rejects_what_is_no_vector(student: Student, rng: torch.Generato
             student.csr_matvec(*csr_of(matrix), torch.ones(shape))
     with expect.value_error("x with 3 elements for a matrix with 4 columns"):
         student.csr_matvec(*csr_of(matrix), torch.ones(3))
+
+
+@check("csr_matvec")
+def test_product_rejects_nan(student: Student, rng: torch.Generator) -> None:
+    matrix, x = sparse_matrix(6, 9, 0.4, rng), torch.randn(9, generator=rng)
+    matrix[:, 0], matrix[1, 3] = 0, 1  # nothing meets the first element of x
+    values, column_indices, row_pointers = csr_of(matrix)
+    for place in (0, 3):
+        broken = x.clone()
+        broken[place] = NAN
+        with expect.value_error(f"x with NaN in element {place}"):
+            student.csr_matvec(values, column_indices, row_pointers, broken)
+    broken = values.clone()
+    broken[-1] = NAN
+    with expect.value_error("values with NaN"):
+        student.csr_matvec(broken, column_indices, row_pointers, x)
 
 
 # ---------------------------------------------------------------- storage_bytes
@@ -345,3 +372,6 @@ def test_break_even_rejects_impossible_arguments(student: Student) -> None:
     for sizes in ((-40, 50), (40, -50), (-40, -50)):
         with expect.value_error(f"{sizes[0]} rows and {sizes[1]} columns"):
             student.break_even_sparsity(*sizes, "csr")
+    for name in ("value_bytes", "index_bytes"):
+        with expect.value_error(f"{name} = -8"):
+            student.break_even_sparsity(40, 50, "csr", **{name: -8})
