@@ -260,9 +260,10 @@ def bench(
     topic: Annotated[str, typer.Argument()] = "network_pruning",
     runs: Annotated[int, typer.Option(min=1, help="how often each submission is judged")] = 50,
     meter_runs: Annotated[int, typer.Option(min=0, help="comparisons of a net with itself")] = 100,
+    workers: Workers = 1,
 ) -> None:
     """Measure how steady judge and speed meter are while another core is busy."""
     from autograder.classroom.bench import run_bench
 
-    if not run_bench(topic, runs, meter_runs, _console()):
+    if not run_bench(topic, runs, meter_runs, workers, _console()):
         raise typer.Exit(1)

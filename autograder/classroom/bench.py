@@ -8,11 +8,13 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
 import nbformat
 from rich.console import Console
+from tqdm import tqdm
 
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
@@ -23,7 +25,7 @@ SAME = "no measurable difference"
 METER_LIMIT = 0.99
 
 
-def run_bench(topic: str, runs: int, meter_runs: int, console: Console) -> bool:
+def run_bench(topic: str, runs: int, meter_runs: int, workers: int, console: Console) -> bool:
     """Judge reference and untouched notebook many times, compare a net with itself many times.
 
     Returns:
@@ -34,12 +36,13 @@ def run_bench(topic: str, runs: int, meter_runs: int, console: Console) -> bool:
     with busy_core():
         answers = {exercise.name: exercise.solution for exercise in load_source(topic).exercises}
         for title, given, share in (("reference", answers, 1.0), ("untouched", {}, 0.0)):
-            outcomes = _judge_often(topic, title, given, runs, console)
+            outcomes = _judge_often(topic, title, given, runs, workers)
             right = sum(o.verdict.points == share * o.verdict.max_points for o in outcomes)
             seconds = [outcome.seconds for outcome in outcomes]
             console.print(
                 f"{title}: {share:.0%} in {right} of {runs} runs; "
-                f"median {median(seconds):.1f} s, longest {max(seconds):.1f} s"
+                f"median {median(seconds):.1f} s, longest {max(seconds):.1f} s",
+                highlight=False,
             )
             steady = steady and right == runs
         if meter_runs:
@@ -67,22 +70,22 @@ def _spin() -> None:
 
 
 def _judge_often(
-    topic: str, title: str, answers: dict[str, str], runs: int, console: Console
+    topic: str, title: str, answers: dict[str, str], runs: int, workers: int
 ) -> Sequence[Outcome]:
     names = [exercise.name for exercise in load_source(topic).exercises]
-    outcomes = []
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
         path = Path(folder) / f"{title}.ipynb"
         nbformat.write(complete_notebook(topic, {name: answers.get(name) for name in names}), path)
-        with console.status(title) as status:
-            for run in range(runs):
-                status.update(f"{title}: run {run + 1} of {runs}")
-                started = time.perf_counter()
-                text = judge_in_own_process(Job(title, topic, path))
-                seconds = time.perf_counter() - started
-                verdict = Verdict.model_validate_json(text)
-                outcomes.append(Outcome(title, verdict, seconds=seconds))
-    return outcomes
+
+        def judge_once(_run: int) -> Outcome:
+            started = time.perf_counter()
+            text = judge_in_own_process(Job(title, topic, path))
+            seconds = time.perf_counter() - started
+            return Outcome(title, Verdict.model_validate_json(text), seconds=seconds)
+
+        # Each judge is a process of its own; the threads only wait for them.
+        with ThreadPoolExecutor(workers) as pool:
+            return list(tqdm(pool.map(judge_once, range(runs)), title, runs))
 
 
 def _meter_often(runs: int) -> Counter[str]:
