@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from autograder.judge.by_reference import copy_into
 from autograder.sandbox.session import CheckProcess, SandboxStopped, printable
@@ -89,9 +89,18 @@ class Student:
         """
         return self._request(target, None, args, kwargs)
 
-    def call_and_backward(self, target: str | Handle, *args: Any, **kwargs: Any) -> Any:
-        """Call, then backpropagate from the sum of the result; gradients show on the arguments."""
-        return self._request(target, None, args, kwargs, backward=True)
+    def call_and_backward(
+        self, target: str | Handle, *args: Any, upstream: Tensor | None = None, **kwargs: Any
+    ) -> Any:
+        """Call, then backpropagate from the sum of the result; gradients show on the arguments.
+
+        Args:
+            target: name of a function, or an object of the student's own.
+            args: arguments of the call.
+            upstream: the gradient that reaches the result from above, of its shape; default ones.
+            kwargs: named arguments of the call.
+        """
+        return self._request(target, None, args, kwargs, backward=True, upstream=upstream)
 
     def attributes(self, handle: Handle) -> dict[str, Any]:
         """Return everything that an object of the student's own holds, by attribute name."""
@@ -106,6 +115,7 @@ class Student:
         *,
         get: bool = False,
         backward: bool = False,
+        upstream: Tensor | None = None,
     ) -> Any:
         seed = self.seed + len(self.calls)
         request = {
@@ -115,6 +125,7 @@ class Student:
             "kwargs": kwargs,
             "get": get,
             "backward": backward,
+            "upstream": upstream,
             "seed": seed,
             "cpu_seconds": self.cpu_seconds,
         }

@@ -225,6 +225,8 @@ class Calls:
             result = self._call(request)
             if request["backward"]:
                 total = result if isinstance(result, Tensor) else sum(result)
+                if request.get("upstream") is not None:
+                    total = total * request["upstream"]
                 total.sum().backward()
             reply["result"] = StaysHere(result) if does_more(result) else result
         except BaseException as error:

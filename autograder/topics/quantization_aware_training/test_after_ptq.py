@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
@@ -94,10 +95,8 @@ def test_without_epochs_it_is_ptq(student: Student, rng: torch.Generator) -> Non
     )
 
 
-@check("finetune_after_ptq", weight=3)
-def test_the_rounded_weights_learn(student: Student, rng: torch.Generator) -> None:
-    # In float the model is perfect and its gradient is 0. On the grid every useful weight is
-    # rounded to 0. So codes change only if the loss sees the rounded weights, straight through.
+def rounded_away(rng: torch.Generator) -> tuple[nn.Sequential, dict[str, Grid], DataLoader]:
+    """Return a task, a model that is perfect in float, and a grid that rounds it to 0."""
     labels = torch.randint(4, (512,), generator=rng)
     images = torch.zeros(512, 1, 3, 3)
     images.flatten(1)[torch.arange(512), labels] = 10.0
@@ -107,7 +106,14 @@ def test_the_rounded_weights_learn(student: Student, rng: torch.Generator) -> No
         model[1].weight.zero_()
         model[1].bias.zero_()
         model[1].weight[:, :4] = 4 * torch.eye(4) - 2
-    grids = {"1": (8.0, 0, 3, True)}
+    return model, {"1": (8.0, 0, 3, True)}, loader
+
+
+@check("finetune_after_ptq", weight=3)
+def test_the_rounded_weights_learn(student: Student, rng: torch.Generator) -> None:
+    # In float the gradient is 0. So codes change only if the loss sees the rounded weights,
+    # straight through.
+    model, grids, loader = rounded_away(rng)
     start = hits(student.finetune_after_ptq(model, grids, loader, 0, 0.5), loader)
     got = student.finetune_after_ptq(model, grids, loader, 12, 0.5)
     expect_on_grids(got, grids, "after 12 epochs")
@@ -119,6 +125,23 @@ def test_the_rounded_weights_learn(student: Student, rng: torch.Generator) -> No
             "trains, and the gradient must reach the float weights",
             "rounds_only_at_the_end",
         )
+
+
+@check("finetune_after_ptq")
+def test_epochs_and_learning_rate_of_tuning_count(student: Student, rng: torch.Generator) -> None:
+    model, grids, loader = rounded_away(rng)
+    right = hits(student.finetune_after_ptq(model, grids, loader, 12, 0.05), loader)
+    if right < 0.9:
+        large = hits(student.finetune_after_ptq(model, grids, loader, 12, 0.5), loader)
+        fail(
+            f"12 epochs with a small lr: expected 90 %, got {right:.0%} (with lr=0.5 {large:.0%}); "
+            "are all epochs trained?",
+            "ignores_epochs" if large >= 0.9 else None,
+        )
+    got = student.finetune_after_ptq(model, grids, loader, 12, 1e-6)
+    codes = on_grid(weight_of(got, "1"), grids["1"], "lr=1e-6")
+    message = "with lr=1e-6 the codes changed all the same: is `lr` used?"
+    expect.true(not codes.any(), message, "ignores_the_learning_rate")
 
 
 @check("finetune_after_ptq", weight=2)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
-from autograder.judge.student import RemoteObject, Student
+from autograder.judge.student import RemoteObject, Student, StudentError
 from autograder.judge.toys import small_network, stripes
 from autograder.topics.quantization_aware_training.toys import (
     calibrate,
@@ -86,10 +86,10 @@ def expect_same(
     gap = (got - wanted).abs()
     allowed = max(1.05 * step, 1e-4)
     if gap.max() > allowed:
-        share = float((gap > allowed).double().mean())
+        count = int((gap > allowed).sum())
         fail(
             f"{what}: expected the fake-quantized model's outputs to one step ({allowed:.3g}), "
-            f"but {share:.0%} of them differ more, by up to {float(gap.max()):.3g}",
+            f"but {count} of {gap.numel()} differ more, by up to {float(gap.max()):.3g}",
             mistake,
         )
 
@@ -99,7 +99,7 @@ def test_linear_layer_becomes_whole_numbers(student: Student, rng: torch.Generat
     layer, x = linear(rng, 24, 10), torch.rand(60, 24, generator=rng)
     module = qat(student, nn.Sequential(layer), x, 8, 8)
     whole = converted(student, module)
-    expect_same(module, whole, x, 1 / 100, "a linear layer, inputs in [0, 1]")
+    expect_same(module, whole, x, 1.5 / 100, "a linear layer, inputs in [0, 1]")
     expect_whole_weights(student, whole, [layer.weight], 8)
 
 
@@ -113,6 +113,37 @@ def test_every_number_of_bits(student: Student, rng: torch.Generator) -> None:
         what = f"weight_bits={bits}, activation_bits={activation_bits}"
         expect_same(module, whole, x, 1.5 * step, what, "bits_ignored")
         expect_whole_weights(student, whole, [layer.weight], bits)
+
+
+@check("convert", weight=2)
+def test_weights_with_outliers(student: Student, rng: torch.Generator) -> None:
+    # Here the largest weight does not set the grid of `weight_scale`.
+    layer, x = linear(rng, 24, 10), torch.rand(60, 24, generator=rng)
+    with torch.no_grad():
+        layer.weight.copy_(0.2 * torch.randn(10, 24, generator=rng)).clamp_(-0.8, 0.8)
+        layer.weight[3, 5], layer.weight[7, 2] = 1.0, -1.0
+    for bits in (2, 3, 5):
+        module = qat(student, nn.Sequential(layer), x, bits, 8)
+        whole = converted(student, module)
+        what = f"weight_bits={bits}, a weight with outliers"
+        expect_same(module, whole, x, 1.5 / 127, what, "scale_of_its_own")
+        expect_whole_weights(student, whole, [layer.weight], bits)
+
+
+@check("convert", weight=2)
+def test_most_outputs_are_the_same(student: Student, rng: torch.Generator) -> None:
+    # A whole step may lie between two outputs only where an input falls on the border of two codes.
+    layer, x = linear(rng, 24, 10), torch.rand(60, 24, generator=rng)
+    for bits in (3, 4):
+        module = qat(student, nn.Sequential(layer), x, 8, bits)
+        usual = (outputs(converted(student, module), x) - outputs(module, x)).abs().median()
+        if usual > 0.02 / (2**bits - 1):
+            fail(
+                f"activation_bits={bits}: most outputs differ a little from those of the "
+                f"fake-quantized model, by {float(usual):.2g}: the input is rounded to whole "
+                "codes, and the bias stays in float",
+                "input_not_rounded",
+            )
 
 
 @check("convert", weight=2)
@@ -155,9 +186,11 @@ def test_whole_network_after_training(student: Student, rng: torch.Generator) ->
     loader = stripes(rng)
     images = loader.dataset.tensors[0]
     model = small_network(rng)
-    module = expect_layer(
-        student.train_qat(prepare(student, model, 4, 8), loader, 2, 0.01), "train_qat"
-    )
+    module = prepare(student, model, 4, 8)
+    try:
+        module = expect_layer(student.train_qat(module, loader, 2, 0.01), "train_qat")
+    except StudentError:  # a missing train_qat has cost its own points
+        calibrate(module, images)
     whole = converted(student, module)
     expect_whole_weights(student, whole, [model[0].weight, model[3].weight], 4)
     spread = float(outputs(module, images).abs().max())
@@ -182,8 +215,9 @@ def test_course_network(student: Student, course: Course, rng: torch.Generator) 
 
 @check("convert", weight=2)
 def test_converting_leaves_the_given_model(student: Student, rng: torch.Generator) -> None:
-    x = torch.rand(20, 1, 6, 6, generator=rng)
-    module = qat(student, small_network(rng), x, 4, 8)
+    x = torch.rand(20, 24, generator=rng)
+    model = nn.Sequential(linear(rng, 24, 10), nn.ReLU(), linear(rng, 10, 3))
+    module = qat(student, model, x, 4, 8)
     before, flags = {k: t.detach() for k, t in state(module).items()}, modes(student, module)
     shown = outputs(module, x)
     whole = expect_layer(student.convert(model=module), "convert")
@@ -194,3 +228,8 @@ def test_converting_leaves_the_given_model(student: Student, rng: torch.Generato
     )
     message = "expected the converted model in eval mode"
     expect.true(not any(modes(student, whole)), message, "left_in_train_mode")
+    module.train()
+    whole = expect_layer(student.convert(module), "convert")
+    expect.true(not any(modes(student, whole)), message, "left_in_train_mode")
+    message = "the given model was in train mode and no longer is"
+    expect.true(all(modes(student, module)), message, "puts_the_given_model_into_eval")

@@ -58,7 +58,7 @@ def test_levels_of_four_bits(student: Student, rng: torch.Generator) -> None:
 
 @check("fake_quantize")
 def test_levels_of_other_bits(student: Student, rng: torch.Generator) -> None:
-    for bits in (2, 3, 5, 8, 12):
+    for bits in (2, 3, 5, 8, 12, 16):
         for signed in (True, False):
             low, high = codes_of(bits, signed)
             for zero_point in (low + 1, (low + high) // 2, 0):
@@ -72,6 +72,8 @@ def test_rounds_half_to_even(student: Student, rng: torch.Generator) -> None:
     halves = torch.arange(-6, 7) + 0.5
     for scale in (1.0, 0.25):
         expect_levels(student, halves * scale, scale, 0, 5, True)
+        # Round first, then add the zero point: an odd one turns even into odd.
+        expect_levels(student, halves * scale, scale, 11, 5, False)
 
 
 @check("fake_quantize", weight=2)
@@ -90,7 +92,8 @@ def test_gradient_passes_straight_through(student: Student, rng: torch.Generator
                 "no_estimator",
             )
         what = f"gradient between the first and the last level ({bits} bits, scale {scale})"
-        expect.close(x.grad, torch.ones(200), what, mistake="gradient_scaled")
+        scaled = "gradient_scaled" if x.grad.all() else None
+        expect.close(x.grad, torch.ones(200), what, mistake=scaled)
 
 
 @check("fake_quantize", weight=2)
@@ -111,6 +114,20 @@ def test_no_gradient_where_clipped(student: Student, rng: torch.Generator) -> No
                 f"where x is clipped, but it passes on the {' and the '.join(sides)} side",
                 "gradient_through_clipping" if len(sides) == 2 else None,
             )
+
+
+@check("fake_quantize")
+def test_gradient_from_above_counts(student: Student, rng: torch.Generator) -> None:
+    codes = torch.linspace(-7.9, 6.9, 80)
+    x = (0.3 * torch.cat([codes, codes - 20])).requires_grad_(True)
+    upstream = torch.randn(160, generator=rng)
+    call = (x, 0.3, 0, 4, True)
+    backward(student, "fake_quantize", *call, mistake="no_estimator", upstream=upstream)
+    got = torch.zeros(160) if x.grad is None else x.grad
+    wanted = torch.cat([upstream[:80], torch.zeros(80)])
+    what = "the gradient that reaches the result passes on, times 1 or 0"
+    alone = got.any() and len(got.unique()) <= 2
+    expect.close(got, wanted, what, mistake="gradient_from_above_ignored" if alone else None)
 
 
 @check("fake_quantize")
@@ -195,6 +212,23 @@ def test_later_batches_are_averaged(student: Student, rng: torch.Generator) -> N
             if number == 1 and abs(got - 4) < 1e-4:
                 name = "only_grows"
             expect_range(observer, low, high, f"momentum {momentum}, batch {number + 1}", name)
+
+
+@check("MovingAverageObserver")
+def test_zero_is_a_range_like_any_other(student: Student, rng: torch.Generator) -> None:
+    # After a ReLU the smallest value is 0: it does not say that no batch was seen.
+    for first in ((0.0, 4.0), (-4.0, 0.0), (0.0, 0.0)):
+        observer = expect_layer(student.MovingAverageObserver(0.75), "the observer")
+        observer.train()
+        observer(batch_between(rng, *first))
+        observer(batch_between(rng, -2, 8))
+        low, high = 0.75 * first[0] - 0.5, 0.75 * first[1] + 2
+        what = f"a first batch in [{first[0]:.0f}, {first[1]:.0f}], then one in [-2, 8]"
+        taken = (
+            expect.number(observer.low, "low") == -2 or expect.number(observer.high, "high") == 8
+        )
+        name = "zero_means_no_batch_yet" if taken else None
+        expect_range(observer, low, high, what, name)
 
 
 @check("MovingAverageObserver", weight=2)

@@ -14,7 +14,8 @@ from autograder.topics.quantization_aware_training.toys import (
     backward,
     calibrate,
     error,
-    expect_layer,
+    expect_float_bias,
+    expect_gradient_to_the_input,
     fill,
     find_parameter,
     linear,
@@ -23,17 +24,11 @@ from autograder.topics.quantization_aware_training.toys import (
     read_conv,
     read_linear,
     state,
+    wrap,
 )
 
 # Relative error of an evenly spread weight that the worst sane scheme stays below, by bits.
 WORST = {2: 0.8, 3: 0.45, 4: 0.22, 5: 0.12, 8: 0.02}
-
-
-def wrap(student: Student, layer: nn.Module, weight_bits: int, activation_bits: int) -> Any:
-    """Wrap a layer in the class for it."""
-    name = f"QAT{type(layer).__name__}"
-    module = student.call(name, snapshot(layer), weight_bits, activation_bits)
-    return expect_layer(module, f"{name}(layer, {weight_bits}, {activation_bits})")
 
 
 def expect_near(module: Any, layer: nn.Module, x: Tensor, limit: float, what: str) -> None:
@@ -56,12 +51,15 @@ def expect_near(module: Any, layer: nn.Module, x: Tensor, limit: float, what: st
             )
 
 
-def expect_weight_levels(rows: Tensor, weight: Tensor, bits: int) -> None:
+def expect_weight_levels(rows: Tensor, weight: Tensor, bits: int, mode: str = "train") -> None:
     """Expect a weight with at most 2^bits levels that is near the float weight."""
     levels, off = most_levels(rows), error(rows, weight.flatten(1))
     if levels > 2**bits:
         if off < 1e-4:
-            fail(f"weight_bits={bits}: the weight is not quantized", "weight_not_quantized")
+            fail(
+                f"weight_bits={bits}, {mode} mode: the weight is not quantized",
+                "weight_not_quantized" if mode == "train" else "float_in_eval_mode",
+            )
         fail(
             f"weight_bits={bits}: expected at most {2**bits} levels of the weight, got {levels}; "
             "are weight_bits and activation_bits in their places?",
@@ -76,23 +74,31 @@ def expect_weight_levels(rows: Tensor, weight: Tensor, bits: int) -> None:
 
 
 def expect_input_levels(student: Student, layer: nn.Module, shape: tuple[int, ...]) -> None:
-    """Expect that the input of a layer with one weight of 1 is rounded to 2^bits levels."""
+    """Expect that the input of a layer with two weights of 1 is rounded to 2^bits levels."""
     with torch.no_grad():
         layer.weight.fill_(1)
-        if layer.bias is not None:
-            layer.bias.zero_()
+        layer.bias.copy_(torch.tensor([0, 0.37]))
     x = torch.linspace(-1, 2, 400).reshape(shape)
     for bits in (2, 3, 4):
         module = calibrate(wrap(student, layer, 8, bits), x)
         for mode in ("eval", "train"):
             getattr(module, mode)()
-            got = outputs(module, x)
+            both = outputs(module, x).transpose(0, 1).flatten(1)
+            if both.shape[0] != 2:
+                fail(f"expected 2 outputs, got {both.shape[0]}")
+            got, beside = both
             levels = most_levels(got.reshape(1, -1), 1e-4)
             if levels > 2**bits:
                 fail(
                     f"activation_bits={bits}, {mode} mode: expected at most {2**bits} levels of "
                     f"the input, got {levels}: the input is quantized too",
                     "input_not_quantized",
+                )
+            if float((beside - got - 0.37).abs().max()) > 1e-3:
+                fail(
+                    f"activation_bits={bits}, {mode} mode: two outputs with the same weights "
+                    "differ by more than their biases: the input is quantized, not the output",
+                    "output_quantized",
                 )
             step = 2 / (2 ** (bits - 1) - 1)
             off = float((got.reshape(-1) - x.reshape(-1)).abs().max())
@@ -137,19 +143,24 @@ def expect_shadow(student: Student, layer: nn.Module, x: Tensor) -> None:
 def expect_rounded_anew(module: RemoteObject, weight: Tensor, read: Any) -> None:
     """Expect that the module rounds the weight that it has now, not the one it had."""
     first = read(module)
-    changed = {
-        key: -value.detach()
-        if value.shape == weight.shape and torch.equal(value, weight)
-        else value
-        for key, value in state(module).items()
-    }
-    module.load_state_dict(changed, strict=False)
+    start = {key: value.detach() for key, value in state(module).items()}
+    keys = [k for k, v in start.items() if v.shape == weight.shape and torch.equal(v, weight)]
+    module.load_state_dict({**start, **{key: -start[key] for key in keys}}, strict=False)
     second = read(module)
     if error(second, -first) > 0.6:
         fail(
             "the float weight has changed, but the layer still computes with the old rounded one: "
             "round it anew in each forward",
             "weight_rounded_once",
+        )
+    module.load_state_dict({**start, **{key: 8 * start[key] for key in keys}}, strict=False)
+    for _ in range(30):  # the scale may follow the weight slowly
+        third = read(module)
+    if third.abs().max() < 2 * first.abs().max():
+        fail(
+            "the float weight is 8 times larger now, but it is clipped to the old range: the scale "
+            "of the weight follows the weight",
+            "weight_scale_fixed",
         )
 
 
@@ -195,20 +206,33 @@ def test_linear_at_eight_bits(student: Student, rng: torch.Generator) -> None:
 def test_linear_weight_has_few_levels(student: Student, rng: torch.Generator) -> None:
     layer = linear(rng, 40, 9)
     for bits in (3, 2, 4, 5):
-        rows = read_linear(wrap(student, layer, bits, 8), 40)
-        expect_weight_levels(rows, layer.weight.detach(), bits)
+        module = wrap(student, layer, bits, 8)
+        for mode in ("train", "eval"):
+            rows = read_linear(module, 40, mode)
+            expect_weight_levels(rows, layer.weight.detach(), bits, mode)
     rows = read_linear(wrap(student, layer, 8, 3), 40)
     expect_weight_levels(rows, layer.weight.detach(), 8)
 
 
 @check("QATLinear", weight=2)
 def test_linear_input_has_few_levels(student: Student, rng: torch.Generator) -> None:
-    expect_input_levels(student, nn.Linear(1, 1), (400, 1))
+    expect_input_levels(student, nn.Linear(1, 2), (400, 1))
 
 
 @check("QATLinear", weight=2)
 def test_linear_float_weight_learns(student: Student, rng: torch.Generator) -> None:
     expect_shadow(student, linear(rng, 12, 7), torch.rand(50, 12, generator=rng))
+
+
+@check("QATLinear")
+def test_linear_passes_the_gradient_on(student: Student, rng: torch.Generator) -> None:
+    x = torch.rand(50, 12, generator=rng) - 0.3
+    expect_gradient_to_the_input(student, linear(rng, 12, 7), x)
+
+
+@check("QATLinear")
+def test_linear_bias_stays_in_float(student: Student, rng: torch.Generator) -> None:
+    expect_float_bias(student, linear(rng, 12, 16), 2 * torch.rand(50, 12, generator=rng) - 1)
 
 
 @check("QATLinear")
@@ -264,7 +288,7 @@ def test_conv_at_eight_bits(student: Student, rng: torch.Generator) -> None:
 
 @check("QATConv2d", weight=2)
 def test_conv_keeps_its_geometry(student: Student, rng: torch.Generator) -> None:
-    x = torch.rand(4, 2, 11, 10, generator=rng)
+    x = torch.rand(4, 2, 11, 10, generator=rng) - 0.4
     for options in (
         {"kernel_size": 3, "stride": 2},
         {"kernel_size": 3, "padding": 1},
@@ -284,20 +308,22 @@ def test_conv_keeps_its_geometry(student: Student, rng: torch.Generator) -> None
                 "stride, padding and dilation are those of the layer",
                 "geometry_lost",
             )
-        expect_near(module, layer, x, 0.03, str(options))
+        expect_near(module, layer, x, 0.04, str(options))
 
 
 @check("QATConv2d", weight=2)
 def test_conv_weight_has_few_levels(student: Student, rng: torch.Generator) -> None:
     layer = fill(nn.Conv2d(3, 6, (3, 4)), rng)
     for bits, activation_bits in ((2, 8), (3, 8), (4, 8), (8, 3)):
-        rows = read_conv(wrap(student, layer, bits, activation_bits), layer)
-        expect_weight_levels(rows, layer.weight.detach(), bits)
+        module = wrap(student, layer, bits, activation_bits)
+        for mode in ("train", "eval"):
+            rows = read_conv(module, layer, mode)
+            expect_weight_levels(rows, layer.weight.detach(), bits, mode)
 
 
 @check("QATConv2d", weight=2)
 def test_conv_input_has_few_levels(student: Student, rng: torch.Generator) -> None:
-    expect_input_levels(student, nn.Conv2d(1, 1, 1), (4, 1, 10, 10))
+    expect_input_levels(student, nn.Conv2d(1, 2, 1), (4, 1, 10, 10))
 
 
 @check("QATConv2d", weight=2)
@@ -306,6 +332,18 @@ def test_conv_float_weight_learns(student: Student, rng: torch.Generator) -> Non
     expect_shadow(student, layer, torch.rand(6, 3, 9, 9, generator=rng))
     module = wrap(student, layer, 3, 8)
     expect_rounded_anew(module, layer.weight.detach(), lambda m: read_conv(m, layer))
+
+
+@check("QATConv2d")
+def test_conv_passes_the_gradient_on(student: Student, rng: torch.Generator) -> None:
+    x = torch.rand(6, 3, 9, 9, generator=rng) - 0.3
+    expect_gradient_to_the_input(student, fill(nn.Conv2d(3, 5, 3), rng), x)
+
+
+@check("QATConv2d")
+def test_conv_bias_stays_in_float(student: Student, rng: torch.Generator) -> None:
+    x = 2 * torch.rand(6, 3, 9, 9, generator=rng) - 1
+    expect_float_bias(student, fill(nn.Conv2d(3, 16, 3), rng), x)
 
 
 @check("QATConv2d")

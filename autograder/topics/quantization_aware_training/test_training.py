@@ -15,9 +15,11 @@ from autograder.judge.toys import lived_in, redraw, small_network, snapshot, str
 from autograder.topics.quantization_aware_training.toys import (
     HIDDEN_IMAGES,
     calibrate,
+    different_rows,
     error,
     expect_layer,
     fill,
+    find_parameter,
     folded_checkpoint,
     hits,
     modes,
@@ -28,6 +30,7 @@ from autograder.topics.quantization_aware_training.toys import (
     same_state,
     state,
 )
+from course_utils.data import make_loader
 from course_utils.models import LeNet
 
 SIZE = 16
@@ -107,6 +110,43 @@ def test_every_conv_layer_is_wrapped(student: Student, rng: torch.Generator) -> 
             fail(f"a conv layer: 3 bits allow 8 levels of its weight, got {levels}", name)
 
 
+@check("prepare_qat", weight=2)
+def test_every_input_is_quantized(student: Student, rng: torch.Generator) -> None:
+    # One layer after the other gets a single number x as its input, and gives x + 0, …, x + 1.
+    # Rounded to 2 bits before that, x leaves 4 different rows; rounded after it, many more.
+    spread, conv = nn.Linear(1, SIZE), nn.Conv2d(1, SIZE, 1)
+    for layer in (spread, conv):
+        with torch.no_grad():
+            layer.weight.fill_(1)
+            layer.bias.copy_(torch.linspace(0, 1, SIZE))
+    narrow = nn.Linear(SIZE, 1)
+    fill(narrow, rng)
+    single, many = torch.linspace(-1, 2, 400)[:, None], torch.randn(400, SIZE, generator=rng)
+    for name, layers, x in (
+        ("the first layer", [spread, random_layer(rng)], single),
+        ("a conv layer", [conv, nn.Flatten(), random_layer(rng)], single[..., None, None]),
+        ("a layer in the middle", [narrow, spread, random_layer(rng)], many),
+        ("the last layer", [narrow, spread], many),
+    ):
+        module = calibrate(prepare(student, nn.Sequential(*layers), 8, 2), x)
+        count = different_rows(outputs(module, x))
+        message = f"activation_bits=2: {name} has inputs of more than 4 levels"
+        expect.true(count <= 4, message, "activation_bits_lost")
+
+
+@check("prepare_qat")
+def test_float_weights_are_kept(student: Student, rng: torch.Generator) -> None:
+    model = small_network(rng)
+    module = prepare(student, model, 2, 8)
+    for name, parameter in model.named_parameters():
+        if find_parameter(module, parameter.detach()) is None:
+            fail(
+                f"{name} of the given model is not among the parameters that learn: the float "
+                "values stay, and nothing is frozen",
+                "rounds_the_weights_at_once",
+            )
+
+
 @check("prepare_qat")
 def test_every_layer_watches_its_own_input(student: Student, rng: torch.Generator) -> None:
     first, second = random_layer(rng), random_layer(rng)
@@ -175,12 +215,18 @@ def test_preparing_leaves_the_callers_model(student: Student, rng: torch.Generat
     for model in models:
         before = snapshot(model)
         try:
-            student.prepare_qat(model, 4, 8)
+            got = student.prepare_qat(model, 4, 8)
         except StudentError as problem:
             if problem.result is None:
                 raise
             fail("the given model was changed: its layers were wrapped", "changes_the_model")
         expect.unchanged(before, model, "the caller's model", "changes_the_model")
+        # A deep copy has no gradients; a parameter that has one is the caller's own.
+        if any(tensor.grad is not None for tensor in state(expect_layer(got, "result")).values()):
+            fail(
+                "the prepared model shares parameters with the given one: use copy.deepcopy",
+                "shares_the_parameters",
+            )
 
 
 @check("prepare_qat", weight=0.5)
@@ -239,6 +285,45 @@ def test_trained_model_is_in_eval_mode(student: Student, rng: torch.Generator) -
         flags = modes(student, trained(student, module, loader, epochs, 0.01))
         message = f"epochs={epochs}: {sum(flags)} modules are still in train mode"
         expect.true(not any(flags), message, "left_in_train_mode")
+
+
+@check("train_qat", weight=2)
+def test_every_float_weight_learns(student: Student, rng: torch.Generator) -> None:
+    model = small_network(rng)
+    module = prepare(student, model, 4, 8)
+    weights = [p.detach() for p in model.parameters()]
+    # Names of the float weights and biases; a wrapped layer may call them as it likes.
+    start = state(module)
+    after = state(trained(student, module, stripes(rng), 2, 0.01))
+    for key, value in start.items():
+        if key not in after or not any(
+            value.shape == w.shape and torch.equal(value.detach(), w) for w in weights
+        ):
+            continue
+        message = f"{key} is as it was before: are all parameters in the optimizer?"
+        expect.true(not torch.equal(after[key], value), message, "trains_only_a_part")
+        if value.dim() > 1 and len(after[key].unique()) < 0.5 * value.numel():
+            fail(
+                f"{key} has only {len(after[key].unique())} different values after training: the "
+                "float weight stays, and only the layer's forward rounds it",
+                "weights_rounded_after_each_step",
+            )
+
+
+@check("train_qat")
+def test_every_batch_is_used(student: Student, rng: torch.Generator) -> None:
+    images, labels = stripes(rng, count=256).dataset.tensors
+    first = (labels != 2).nonzero().flatten()[:32]
+    others = torch.ones(256, dtype=torch.bool)
+    others[first] = False
+    order = torch.cat([first, others.nonzero().flatten()])
+    # The first batch has no image of class 2.
+    loader = make_loader(images[order], labels[order], batch_size=32)
+    got = trained(student, prepare(student, small_network(rng), 8, 8), loader, 12, 0.05)
+    shown = outputs(got, images[labels == 2])
+    right = float((shown.argmax(1) == 2).double().mean())
+    message = f"a class that is not in the first batch: {right:.0%} right; is every batch used?"
+    expect.true(right > 0.5, message, "trains_on_one_batch")
 
 
 @check("train_qat", weight=2)

@@ -40,10 +40,16 @@ def expect_layer(got: object, what: str) -> RemoteObject:
     return got
 
 
-def backward(student: Student, target: str | RemoteObject, *arguments: Any, mistake: str) -> Any:
+def backward(
+    student: Student,
+    target: str | RemoteObject,
+    *arguments: Any,
+    mistake: str,
+    upstream: Tensor | None = None,
+) -> Any:
     """Call and backpropagate; fail with `mistake` when the result has no graph."""
     try:
-        return student.call_and_backward(target, *arguments)
+        return student.call_and_backward(target, *arguments, upstream=upstream)
     except StudentError as problem:
         if "does not require grad" not in problem.message:
             raise
@@ -83,27 +89,75 @@ def calibrate(module: RemoteObject, x: Tensor) -> RemoteObject:
     return module
 
 
-def read_linear(module: RemoteObject, inputs: int) -> Tensor:
-    """Return the weight (out, in) that a module in train mode computes with.
+def wrap(student: Student, layer: nn.Module, weight_bits: int, activation_bits: int) -> Any:
+    """Wrap a layer in the class for it."""
+    name = f"QAT{type(layer).__name__}"
+    module = student.call(name, snapshot(layer), weight_bits, activation_bits)
+    return expect_layer(module, f"{name}(layer, {weight_bits}, {activation_bits})")
+
+
+def expect_gradient_to_the_input(student: Student, layer: nn.Module, x: Tensor) -> None:
+    """Expect that the layers before this one get their gradient, straight through."""
+    module = wrap(student, layer, 8, 8)
+    module.train()
+    module(x)
+    mine, twin = x.clone().requires_grad_(True), x.clone().requires_grad_(True)
+    backward(student, module, mine, mistake="input_gets_no_gradient")
+    with torch.enable_grad():
+        layer(twin).sum().backward()
+    got = torch.zeros_like(x) if mine.grad is None else mine.grad
+    near = (got - twin.grad).abs() <= 0.1 * twin.grad.abs().max()
+    if not got.any() or near.double().mean() < 0.8:
+        fail(
+            "the gradient with respect to the input is not that of the layer, straight through: "
+            "the layers before this one cannot learn",
+            "input_gets_no_gradient",
+        )
+
+
+def expect_float_bias(student: Student, layer: nn.Module, x: Tensor) -> None:
+    """Expect that the bias is added as it is; the weights are too small to hide it."""
+    with torch.no_grad():
+        layer.weight.mul_(1e-3)
+    for bits in (2, 8):
+        module = calibrate(wrap(student, layer, bits, 8), x)
+        got = outputs(module, torch.zeros_like(x)).transpose(0, 1).flatten(1)[:, 0]
+        off = float((got - layer.bias.detach()).abs().max())
+        message = f"weight_bits={bits}: the bias stays in float, but it is off by {off:.3f}"
+        expect.true(off < 2e-3, message, "bias_quantized")
+
+
+def read_linear(module: RemoteObject, inputs: int, mode: str = "train") -> Tensor:
+    """Return the weight (out, in) that a module computes with in train or in eval mode.
 
     Rows of the unit matrix read it; every scheme represents 0 and 1 exactly.
     """
-    probe = torch.cat([torch.eye(inputs), torch.zeros(1, inputs)])
-    module.train()
-    module(probe)
-    rows = outputs(module, probe)
-    return (rows[:-1] - rows[-1]).T
+    return _read(module, torch.cat([torch.eye(inputs), torch.zeros(1, inputs)]), mode)
 
 
-def read_conv(module: RemoteObject, layer: nn.Conv2d) -> Tensor:
+def read_conv(module: RemoteObject, layer: nn.Conv2d, mode: str = "train") -> Tensor:
     """Return the weight that a conv module without padding computes with, flat (out, -1)."""
     shape = layer.weight.shape[1:]
     count = shape.numel()
     probe = torch.cat([torch.eye(count), torch.zeros(1, count)]).reshape(-1, *shape)
+    return _read(module, probe, mode)
+
+
+def _read(module: RemoteObject, probe: Tensor, mode: str) -> Tensor:
     module.train()
     module(probe)
-    rows = outputs(module, probe)[:, :, 0, 0]
+    getattr(module, mode)()
+    rows = outputs(module, probe).flatten(1)
     return (rows[:-1] - rows[-1]).T
+
+
+def different_rows(rows: Tensor, tolerance: float = 1e-3, most: int = 40) -> int:
+    """Return how many different rows there are, up to a tolerance; counting ends at `most`."""
+    count = 0
+    while len(rows) and count < most:
+        rows = rows[(rows - rows[0]).abs().amax(1) > tolerance]
+        count += 1
+    return count
 
 
 def most_levels(rows: Tensor, tolerance: float = 1e-3) -> int:
@@ -151,25 +205,26 @@ def parts(student: Student, module: RemoteObject, depth: int = 0) -> Iterator[di
 
 def tensors_of(student: Student, module: RemoteObject) -> list[Tensor]:
     """Return every tensor that a module holds: parameters, buffers and plain attributes."""
-    found: list[Tensor] = []
-    for attributes in parts(student, module):
-        for name, value in attributes.items():
-            found += _tensors(value if name != "_modules" else None)
-    return found
+    return _tensors(student, module, 0)
 
 
-def _tensors(value: Any) -> list[Tensor]:
+def _tensors(student: Student, value: Any, depth: int) -> list[Tensor]:
     if isinstance(value, Tensor):
         return [value.detach()]
-    if isinstance(value, dict):
-        return [tensor for item in value.values() for tensor in _tensors(item)]
-    if isinstance(value, list | tuple):
-        return [tensor for item in value for tensor in _tensors(item)]
+    if isinstance(value, dict | list | tuple):
+        items = value.values() if isinstance(value, dict) else value
+        return [tensor for item in items for tensor in _tensors(student, item, depth)]
     if isinstance(value, nn.Module):
         return [tensor.detach() for tensor in value.state_dict().values()]
-    if isinstance(value, RemoteObject) and value._type_name == "Tensor" and value.is_quantized:
-        return [value.int_repr()]
-    return []
+    if not isinstance(value, RemoteObject) or depth > 8:
+        return []
+    if value._type_name == "Tensor":
+        return [value.int_repr()] if value.is_quantized else []
+    try:
+        held = student.attributes(value)
+    except StudentError:  # an object without attributes
+        return []
+    return _tensors(student, held, depth + 1) if isinstance(held, dict) else []
 
 
 def modes(student: Student, module: RemoteObject) -> list[bool]:

@@ -72,3 +72,31 @@ def finetune_after_ptq__functional_call(model, qparams, loader, epochs, lr):
     tuned.load_state_dict(rounded(), strict=False)
     optimizer.zero_grad()
     return tuned.eval()
+
+
+@alternative("finetune_after_ptq")
+def finetune_after_ptq__weights_swapped_around_backward(model, qparams, loader, epochs, lr):
+    require(epochs >= 0 and lr > 0, "epochs must be 0 or more, lr above 0")
+    twin = copy.deepcopy(model).train()
+    layers = dict(twin.named_modules())
+    for name, grid in qparams.items():
+        require(name in layers, f"{name} is no layer")
+        code_range(grid[2], True)
+    optimizer = torch.optim.Adam(twin.parameters(), lr)
+
+    def to_grid():
+        kept = {name: layers[name].weight.data for name in qparams}
+        for name, grid in qparams.items():
+            layers[name].weight.data = fake_quantize(kept[name], *grid)
+        return kept
+
+    for _ in range(epochs):
+        for images, labels in loader:
+            kept = to_grid()
+            optimizer.zero_grad()
+            F.cross_entropy(twin(images), labels).backward()
+            for name, weight in kept.items():
+                layers[name].weight.data = weight
+            optimizer.step()
+    to_grid()
+    return twin.eval()

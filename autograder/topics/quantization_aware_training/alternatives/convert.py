@@ -83,3 +83,39 @@ def convert__whole_bias_and_plain_attributes(model):
     twin = copy.deepcopy(model)
     replace(twin)
     return twin.eval()
+
+
+@alternative("convert")
+def convert__unsigned_codes_and_a_correction(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            layer, self.bits = source.layer, source.activation_bits
+            require(source.weight_bits <= 8, "at most 8 bits")
+            self.s, self.z = range_to_scale(source.observer.low, source.observer.high, self.bits)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            low, high = code_range(source.weight_bits, True)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high) - low
+            self.register_buffer("codes", codes.to(torch.uint8))
+            self.low, self.bias, self.conv = low, layer.bias, None
+            if isinstance(layer, nn.Conv2d):
+                self.conv = layer.stride, layer.padding, layer.dilation
+
+        def forward(self, x):
+            q = (torch.round(x * (1 / self.s)) + self.z).clamp(0, 2**self.bits - 1).double()
+            codes = self.codes.double() + self.low
+            if self.conv is None:
+                whole, shape = F.linear(q, codes), (-1,)
+            else:
+                stride, (rows, columns), dilation = self.conv
+                q = F.pad(q, (columns, columns, rows, rows), value=self.z)
+                whole, shape = F.conv2d(q, codes, None, stride, 0, dilation), (-1, 1, 1)
+            whole = whole - self.z * codes.flatten(1).sum(1).view(shape)
+            y = (whole * (self.s * self.step)).float()
+            return y if self.bias is None else y + self.bias.view(shape)
+
+    box = nn.Sequential(copy.deepcopy(model))
+    for name, layer in list(box.named_modules()):
+        if isinstance(layer, QATLinear):
+            box.set_submodule(name, Whole(layer))
+    return box[0].eval()

@@ -105,3 +105,28 @@ class QATConv2d__functional_call(nn.Module):
         scale, zero = range_to_scale(weight.min(), weight.max(), weight_bits)
         rounded = fake_quantize(weight, scale, zero, weight_bits, False)
         return torch.func.functional_call(self.layer, {"weight": rounded}, (x,))
+
+
+@alternative("QATLinear")
+class QATLinear__parametrized_with_a_hook(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+
+        class Rounded(nn.Module):
+            def forward(self, weight):
+                scale = weight_scale(weight, weight_bits)
+                return fake_quantize(weight, scale, 0, weight_bits, True)
+
+        self.inner, self.observer = copy.deepcopy(layer), MovingAverageObserver(0.99)
+        self.bits = activation_bits
+        nn.utils.parametrize.register_parametrization(self.inner, "weight", Rounded())
+        self.inner.register_forward_pre_hook(self._round_input)
+
+    def _round_input(self, _layer, inputs):
+        x = self.observer(inputs[0])
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.bits)
+        return (fake_quantize(x, scale, zero, self.bits, False),)
+
+    def forward(self, x):
+        return self.inner(x)

@@ -75,3 +75,14 @@ def train_qat__sgd(model, loader, epochs, lr):
             loss(twin(images), labels).backward()
             optimizer.step()
     return twin.eval()
+
+
+@alternative("prepare_qat")
+def prepare_qat__by_the_memo_of_deepcopy(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+    memo = {}
+    for layer in model.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            kind = QATLinear if isinstance(layer, nn.Linear) else QATConv2d
+            memo[id(layer)] = kind(copy.deepcopy(layer), weight_bits, activation_bits)
+    return copy.deepcopy(model, memo).eval()

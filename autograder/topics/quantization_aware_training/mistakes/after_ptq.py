@@ -156,3 +156,30 @@ def finetune_after_ptq__left_in_train_mode(model, qparams, loader, epochs, lr):
     for name in qparams:
         parametrize.remove_parametrizations(layers[name], "weight")
     return tuned.train()
+
+
+@mistake(
+    "finetune_after_ptq",
+    caught_by="test_epochs_and_learning_rate_of_tuning_count",
+    hint="trains one epoch, whatever `epochs` says",
+    replay=False,
+)
+def finetune_after_ptq__ignores_epochs(model, qparams, loader, epochs, lr):
+    class Grid(nn.Module):
+        def __init__(self, grid):
+            super().__init__()
+            self.grid = grid
+
+        def forward(self, weight):
+            return fake_quantize(weight, *self.grid)
+
+    twin = copy.deepcopy(model)
+    layers = dict(twin.named_modules())
+    for name, grid in qparams.items():
+        require(name in layers, f"{name} is no layer")
+        code_range(grid[2], True)
+        parametrize.register_parametrization(layers[name], "weight", Grid(grid))
+    twin = train(twin, loader, min(epochs, 1), lr)
+    for name in qparams:
+        parametrize.remove_parametrizations(layers[name], "weight")
+    return twin

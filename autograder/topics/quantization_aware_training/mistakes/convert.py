@@ -213,3 +213,110 @@ def convert__bits_ignored(model):
         if isinstance(layer, QATLinear):
             holder.set_submodule(name, Whole(layer))
     return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_weights_with_outliers",
+    hint="the weight's scale is another one than that of the QAT layer",
+)
+def convert__scale_of_its_own(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "at most 8 bits")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = float(layer.weight.detach().abs().max()) / high
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.bias = layer.bias
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_most_outputs_are_the_same",
+    hint="the input is clipped to its range but not rounded to codes",
+)
+def convert__input_not_rounded(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "at most 8 bits")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.bias = layer.bias
+
+        def forward(self, x):
+            _, last = code_range(self.bits, False)
+            x = ((x / self.scale + self.zero).clamp(0, last) - self.zero) * self.scale
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_converting_leaves_the_given_model",
+    hint="the given model is put into eval mode: convert a deep copy",
+)
+def convert__puts_the_given_model_into_eval(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "at most 8 bits")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(source.layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.bias = layer.bias
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    model.eval()
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()

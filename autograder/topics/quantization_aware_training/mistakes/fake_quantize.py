@@ -149,6 +149,42 @@ def fake_quantize__anything_goes(x, scale, zero_point, bits, signed):
     return torch.where(inside, y + (x - x.detach()), y)
 
 
+@mistake(
+    "fake_quantize",
+    caught_by="test_gradient_from_above_counts",
+    hint="backward returns 1 or 0 and forgets the gradient that comes from above: multiply by it",
+)
+def fake_quantize__gradient_from_above_ignored(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+
+    class Rounded(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            codes = torch.round(x / scale) + zero_point
+            ctx.save_for_backward((codes >= low) & (codes <= high))
+            return (codes.clamp(low, high) - zero_point) * scale
+
+        @staticmethod
+        def backward(ctx, upstream):
+            return ctx.saved_tensors[0].to(upstream.dtype)
+
+    return Rounded.apply(x)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_rounds_half_to_even",
+    hint="the zero point is added before rounding: an odd one turns halves the other way",
+)
+def fake_quantize__zero_point_before_rounding(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = torch.round(x.detach() / scale + zero_point)
+    levels = ((codes.clamp(low, high) - zero_point) * scale).detach()
+    return torch.where((codes >= low) & (codes <= high), levels + (x - x.detach()), levels)
+
+
 # ---------------------------------------------------------------- MovingAverageObserver
 
 
@@ -270,4 +306,24 @@ class MovingAverageObserver__cuts_the_gradient(nn.Module):
             self.low = m * self.low + (1 - m) * x.min().item()
             self.high = m * self.high + (1 - m) * x.max().item()
             self.started = True
+        return x
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_zero_is_a_range_like_any_other",
+    hint="a range of 0 is taken as 'no batch seen yet', but 0 is a real range after a ReLU",
+)
+class MovingAverageObserver__zero_means_no_batch_yet(nn.Module):
+    def __init__(self, momentum):
+        super().__init__()
+        require(0 <= momentum <= 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high = momentum, 0.0, 0.0
+
+    def forward(self, x):
+        if self.training:
+            keep = self.momentum
+            low, high = x.min().item(), x.max().item()
+            self.low = keep * self.low + (1 - keep) * low if self.low else low
+            self.high = keep * self.high + (1 - keep) * high if self.high else high
         return x

@@ -194,6 +194,114 @@ class QATLinear__weight_rounded_once(nn.Module):
         return F.linear(x, self.rounded + (weight - weight.detach()), self.layer.bias)
 
 
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_input_has_few_levels",
+    hint="the output is quantized in place of the input",
+)
+class QATLinear__output_quantized(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        weight = self.layer.weight
+        weight = fake_quantize(weight, weight_scale(weight, self.bits), 0, self.bits, True)
+        y = self.observer(F.linear(x, weight, self.layer.bias))
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        return fake_quantize(y, scale, zero, self.activation_bits, False)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_passes_the_gradient_on",
+    hint="the input is detached, so the layers before this one cannot learn",
+)
+class QATLinear__input_gets_no_gradient(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x.detach(), scale, zero, self.activation_bits, False)
+        weight = self.layer.weight
+        weight = fake_quantize(weight, weight_scale(weight, self.bits), 0, self.bits, True)
+        return F.linear(x, weight, self.layer.bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_bias_stays_in_float",
+    hint="the bias is quantized too; it stays in float",
+)
+class QATLinear__bias_quantized(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        weight = self.layer.weight
+        weight = fake_quantize(weight, weight_scale(weight, self.bits), 0, self.bits, True)
+        bias = self.layer.bias
+        if bias is not None:
+            bias = fake_quantize(bias, weight_scale(bias, 8), 0, 8, True)
+        return F.linear(x, weight, bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_weight_is_rounded_anew",
+    hint="the scale of the weight is computed once, at the start; it follows the weight",
+)
+class QATLinear__weight_scale_fixed(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+        self.scale = weight_scale(layer.weight, weight_bits)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        weight = fake_quantize(self.layer.weight, self.scale, 0, self.bits, True)
+        return F.linear(x, weight, self.layer.bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_weight_has_few_levels",
+    hint="eval mode computes with the float weight: only what is rounded can be stored",
+)
+class QATLinear__float_in_eval_mode(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        weight = self.layer.weight
+        if self.training:
+            weight = fake_quantize(weight, weight_scale(weight, self.bits), 0, self.bits, True)
+        return F.linear(x, weight, self.layer.bias)
+
+
 # ---------------------------------------------------------------- QATConv2d
 
 
@@ -263,3 +371,19 @@ class QATConv2d__updates_in_eval(QATLinear):
         scale, zero = range_to_scale(x.min(), x.max(), self.activation_bits)
         x = fake_quantize(x, scale, zero, self.activation_bits, False)
         return F.conv2d(x, self.quantized_weight(), a.bias, a.stride, a.padding, a.dilation)
+
+
+@mistake(
+    "QATConv2d",
+    caught_by="test_conv_keeps_its_geometry",
+    hint="pads with the smallest value (code 0); a conv layer pads with the value 0",
+)
+class QATConv2d__pads_with_code_zero(QATLinear):
+    def forward(self, x):
+        layer, padding = self.layer, self.layer.padding
+        x = self.quantized_input(x)
+        if isinstance(padding, tuple):
+            (rows, columns), padding = padding, 0
+            x = F.pad(x, (columns, columns, rows, rows), value=float(self.observer.low))
+        weight = self.quantized_weight()
+        return F.conv2d(x, weight, layer.bias, layer.stride, padding, layer.dilation)

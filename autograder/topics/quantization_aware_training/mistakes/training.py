@@ -124,6 +124,53 @@ def prepare_qat__shared_observer(model, weight_bits, activation_bits):
     return twin.eval()
 
 
+@mistake(
+    "prepare_qat",
+    caught_by="test_every_input_is_quantized",
+    hint="activation_bits does not reach every layer",
+)
+def prepare_qat__activation_bits_lost(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+    twin = copy.deepcopy(model)
+    for name, layer in list(twin.named_modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            kind = QATConv2d if isinstance(layer, nn.Conv2d) else QATLinear
+            twin.set_submodule(name, kind(layer, weight_bits, 8))
+    return twin.eval()
+
+
+@mistake(
+    "prepare_qat",
+    caught_by="test_float_weights_are_kept",
+    hint="the float weights are rounded at once; they stay, and the layers round them anew",
+)
+def prepare_qat__rounds_the_weights_at_once(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+    twin = copy.deepcopy(model)
+    for name, layer in list(twin.named_modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            kind = QATConv2d if isinstance(layer, nn.Conv2d) else QATLinear
+            scale, weight = weight_scale(layer.weight, weight_bits), layer.weight
+            weight.data = fake_quantize(weight.data, scale, 0, weight_bits, True)
+            twin.set_submodule(name, kind(layer, weight_bits, activation_bits))
+    return twin.eval()
+
+
+@mistake(
+    "prepare_qat",
+    caught_by="test_preparing_leaves_the_callers_model",
+    hint="the copy shares its parameters with the given model, so training it trains that one too",
+)
+def prepare_qat__shares_the_parameters(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+    twin = copy.deepcopy(model, {id(p): p for p in model.parameters()})
+    for name, layer in list(twin.named_modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            kind = QATConv2d if isinstance(layer, nn.Conv2d) else QATLinear
+            twin.set_submodule(name, kind(layer, weight_bits, activation_bits))
+    return twin.eval()
+
+
 # ---------------------------------------------------------------- train_qat
 
 
@@ -196,3 +243,51 @@ def train_qat__ignores_the_learning_rate(model, loader, epochs, lr):
 def train_qat__does_not_train(model, loader, epochs, lr):
     train(copy.deepcopy(model), loader, epochs, lr)
     return copy.deepcopy(model).eval()
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_every_float_weight_learns",
+    hint="the optimizer has only a part of the parameters",
+    replay=False,
+)
+def train_qat__trains_only_a_part(model, loader, epochs, lr):
+    require(lr > 0, "lr must be above 0")
+    twin = copy.deepcopy(model)
+    return train(twin, loader, epochs, optimizer=torch.optim.Adam([*twin.parameters()][-2:], lr))
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_every_float_weight_learns",
+    hint="after each step the float weights are replaced by the rounded ones",
+    replay=False,
+)
+def train_qat__weights_rounded_after_each_step(model, loader, epochs, lr):
+    twin = copy.deepcopy(model)
+
+    def replace():
+        with torch.no_grad():
+            for layer in twin.modules():
+                if isinstance(layer, QATLinear):
+                    layer.layer.weight.copy_(layer.quantized_weight())
+
+    return train(twin, loader, epochs, lr, after_step=replace)
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_every_batch_is_used",
+    hint="each epoch ends after its first batch",
+    replay=False,
+)
+def train_qat__trains_on_one_batch(model, loader, epochs, lr):
+    require(epochs >= 0 and lr > 0, "epochs must be 0 or more, lr above 0")
+    twin = copy.deepcopy(model).train()
+    optimizer = torch.optim.Adam(twin.parameters(), lr)
+    for _ in range(epochs):
+        images, labels = next(iter(loader))
+        optimizer.zero_grad()
+        F.cross_entropy(twin(images), labels).backward()
+        optimizer.step()
+    return twin.eval()
