@@ -35,11 +35,13 @@ class Answer:
         exercise: name of the exercise that it answers.
         name: what distinguishes it, the part after `__`.
         source: text for the answer cell.
+        slow: judging it takes long; `make test-all` does it, `make test` does not.
     """
 
     exercise: str
     name: str
     source: str
+    slow: bool = field(default=False, kw_only=True)
 
     @property
     def full_name(self) -> str:
@@ -68,16 +70,16 @@ class Alternative(Answer):
 
 
 def mistake(
-    exercise: str, *, caught_by: str, hint: str, replay: bool = True
+    exercise: str, *, caught_by: str, hint: str, replay: bool = True, slow: bool = False
 ) -> Callable[[Definition], Definition]:
     """Declare a function or class to be a typical wrong answer; see `Mistake`."""
-    details = {"hint": hint, "caught_by": caught_by, "replay": replay}
+    details = {"hint": hint, "caught_by": caught_by, "replay": replay, "slow": slow}
     return _declare(Mistake, exercise, details)
 
 
-def alternative(exercise: str) -> Callable[[Definition], Definition]:
+def alternative(exercise: str, *, slow: bool = False) -> Callable[[Definition], Definition]:
     """Declare a function or class to be a different right answer; see `Alternative`."""
-    return _declare(Alternative, exercise, {})
+    return _declare(Alternative, exercise, {"slow": slow})
 
 
 def _declare(

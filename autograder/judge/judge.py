@@ -167,7 +167,9 @@ class _Given:
 
 def _run_checks(judging: Judging) -> None:
     folder = topic_folder(judging.topic)
-    options = ["-c", os.devnull, f"--rootdir={folder}", "--import-mode=importlib", "-q"]
+    # Modules are named by their path from here, and two topics may have files of the same name.
+    root = folder.parent
+    options = ["-c", os.devnull, f"--rootdir={root}", "--import-mode=importlib", "-q"]
     options += [
         "--disable-plugin-autoload",
         "-p",

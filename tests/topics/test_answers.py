@@ -27,7 +27,12 @@ FEWEST_ALTERNATIVES = 2
 
 def answers_of(load) -> list:
     return [
-        pytest.param(topic, answer, id=f"{topic}-{answer.full_name}")
+        pytest.param(
+            topic,
+            answer,
+            id=f"{topic}-{answer.full_name}",
+            marks=[pytest.mark.slow] if answer.slow else [],
+        )
         for topic in topic_names()
         for answer in load(topic)
     ]
