@@ -206,7 +206,7 @@ def sensitivity_scan__layers_stay_pruned(model, loader, sparsities):
 
 @mistake(
     "sensitivity_scan",
-    caught_by="test_scan_prunes_one_layer_at_a_time",
+    caught_by="test_scan_follows_the_order_of_sparsities",
     hint="a layer stays pruned from one sparsity to the next",
 )
 def sensitivity_scan__restored_too_late(model, loader, sparsities):
