@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ def judge(
     seed: int | None = None,
     *,
     only: str | None = None,
+    checks: Collection[str] | None = None,
     zygote: Zygote | None = None,
 ) -> Verdict:
     """Judge a submission that has been read already; see `judge_submission`.
@@ -89,6 +91,7 @@ def judge(
         unsafe: run without a sandbox, for code the grader trusts.
         seed: seed of the checks' random inputs; by default made from the answers.
         only: run the checks of this exercise alone; the others then have no verdict.
+        checks: run the checks of these names alone, and the gates.
         zygote: a sandbox to share among submissions that are all trusted.
 
     Raises:
@@ -98,6 +101,7 @@ def judge(
     start = time.monotonic()
     judging = _open(submission, source, limits or Limits(), unsafe, seed, zygote)
     judging.only = only
+    judging.checks = checks
     problems = list(submission.problems)
     if submission.answers:
         with judging.session:

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import tomllib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,6 +46,7 @@ class Judging:
         limits: what the submission may use.
         unsafe: run without walls.
         only: run the checks of this exercise alone.
+        checks: run the checks of these names alone, and the gates.
         outcomes: by exercise, what its checks said.
         review: what a person should look at.
         board: figures for the class leaderboard, by name.
@@ -58,6 +59,7 @@ class Judging:
     seed: int
     limits: Limits = field(default_factory=Limits)
     only: str | None = None
+    checks: Collection[str] | None = None
     outcomes: dict[str, list[CheckVerdict]] = field(default_factory=dict)
     review: list[str] = field(default_factory=list)
     board: dict[str, float] = field(default_factory=dict)
@@ -95,8 +97,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Run an exercise's gates before its other checks."""
     items.sort(key=lambda item: not _is_gate(item))
     judging = config.stash.get(JUDGING, None)
-    if judging is not None and judging.only is not None:
-        items[:] = [item for item in items if _exercise(item) == judging.only]
+    if judging is not None:
+        items[:] = [item for item in items if _is_wanted(item, judging)]
+
+
+def _is_wanted(item: pytest.Item, judging: Judging) -> bool:
+    if judging.only is not None and _exercise(item) != judging.only:
+        return False
+    return judging.checks is None or _is_gate(item) or item.name in judging.checks
 
 
 def _exercise(item: pytest.Item) -> str | None:

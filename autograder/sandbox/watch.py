@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import psutil
 
@@ -49,9 +50,14 @@ class Watch:
                     process.kill()
 
     def _processes(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.Error):
-            return psutil.Process(self.root).children(recursive=True)
-        return []
+        found: list[psutil.Process] = []
+        waiting = _children(self.root)
+        while waiting:
+            pid = waiting.pop()
+            with contextlib.suppress(psutil.Error):
+                found.append(psutil.Process(pid))
+                waiting += _children(pid)
+        return found
 
     def _own_memory(self, process: psutil.Process) -> int:
         return max(0, _memory(process) - self._shared_memory)
@@ -94,6 +100,20 @@ class Watch:
             raise LimitExceeded(
                 f"waited for {self.limits.idle_seconds:.0f} s without computing anything"
             )
+
+
+def _children(pid: int) -> list[int]:
+    """Return the ids of the processes that `pid` started; none when it is gone.
+
+    The kernel keeps this list for each thread. psutil reads every process of the machine instead,
+    which on a busy one took a fifth of the time of judging.
+    """
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                children += map(int, (thread / "children").read_text().split())
+    return children
 
 
 def _memory(process: psutil.Process) -> int:

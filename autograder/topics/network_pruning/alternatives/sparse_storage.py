@@ -9,7 +9,7 @@ from autograder.authoring.answers import alternative
 
 @alternative("dense_to_csr")
 def dense_to_csr__loops(matrix):
-    if matrix.dim() != 2:
+    if matrix.dim() != 2 or (matrix != matrix).any():
         raise ValueError("matrix")
     values, columns, pointers = [], [], [0]
     for row in range(matrix.shape[0]):
@@ -25,7 +25,7 @@ def dense_to_csr__loops(matrix):
 
 @alternative("dense_to_csr")
 def dense_to_csr__by_torch(matrix):
-    if matrix.ndim != 2:
+    if matrix.ndim != 2 or matrix.isnan().any():
         raise ValueError("matrix")
     csr = matrix.to_sparse_csr()
     return csr.values(), csr.col_indices(), csr.crow_indices()
@@ -48,6 +48,8 @@ def dense_to_csr__by_search(matrix):
 def csr_matvec__loops(values, column_indices, row_pointers, x):
     if x.dim() != 1 or (len(column_indices) and int(column_indices.max()) >= len(x)):
         raise ValueError("x")
+    if any(number != number for number in [*values.tolist(), *x.tolist()]):
+        raise ValueError("NaN")
     out = torch.zeros(len(row_pointers) - 1, dtype=values.dtype)
     for row in range(len(out)):
         for place in range(row_pointers[row], row_pointers[row + 1]):
@@ -57,7 +59,7 @@ def csr_matvec__loops(values, column_indices, row_pointers, x):
 
 @alternative("csr_matvec")
 def csr_matvec__through_dense(values, column_indices, row_pointers, x):
-    if x.ndim != 1:
+    if x.ndim != 1 or torch.isnan(x).any() or torch.isnan(values).any():
         raise ValueError("x")
     dense = values.new_zeros(len(row_pointers) - 1, len(x))
     rows = torch.repeat_interleave(torch.arange(len(dense)), row_pointers[1:] - row_pointers[:-1])
@@ -69,7 +71,7 @@ def csr_matvec__through_dense(values, column_indices, row_pointers, x):
 
 @alternative("csr_matvec")
 def csr_matvec__running_sum(values, column_indices, row_pointers, x):
-    if x.ndim != 1:
+    if x.ndim != 1 or torch.cat([values, x]).isnan().any():
         raise ValueError("x")
     if len(column_indices) > 0 and column_indices.max() >= x.shape[0]:
         raise ValueError("x")
