@@ -284,7 +284,7 @@ explorer(plot_temperature, temperature=(0.5, 20.0, 0.5, 4.0), picture=list(pictu
 #   its neighbours or on chance.
 # - Afterwards the mode of **every submodule** is as before. A caller may have set them one by one.
 # - The result carries **no graph**: nothing is ever differentiated through the teacher.
-# - `ValueError` for `temperature <= 0`.
+# - `ValueError` for `temperature <= 0` and for images with NaN.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -360,6 +360,7 @@ assert all(parameter.requires_grad for parameter in toy_teacher.parameters()), (
     "requires_grad of the teacher's parameters changed"
 )
 assert is_rejected(soft_labels, toy_teacher, toy_images, 0.0), "temperature 0 must be rejected"
+assert is_rejected(soft_labels, toy_teacher, toy_images.log(), 1.0), "NaN must be rejected"
 print("soft_labels: good")
 
 # %% [markdown]
@@ -378,7 +379,8 @@ print("soft_labels: good")
 #
 # - A class without any image has a row of zeros, not of NaN.
 # - The dtype is that of the soft labels.
-# - `ValueError` when `num_classes` is below 1 or does not fit, or when there is a NaN.
+# - `ValueError` when `num_classes` is below 1 or is not the number of columns of the soft labels,
+#   or when there is a NaN.
 #
 # *Example.* Soft labels [0.9, 0.1], [0.7, 0.3], [0.5, 0.5] with labels 0, 0, 1 give the rows [0.8,
 # 0.2] and [0.5, 0.5].
@@ -449,7 +451,10 @@ assert not torch.allclose(got, wanted * torch.tensor([[3.0], [1.0], [1.0]]), ato
 assert got[2].tolist() == [0, 0, 0], f"class 2 has no image: expected zeros, got {got[2]}"
 assert torch.allclose(got, wanted, atol=1e-5), f"expected\n{wanted}, got\n{got}"
 assert class_similarity(soft.double(), truth, 3).dtype == torch.float64, "keep the dtype"
-assert is_rejected(class_similarity, soft, truth, 0), "num_classes=0 must raise a ValueError"
+for count in (0, 4):
+    assert is_rejected(class_similarity, soft, truth, count), (
+        f"num_classes={count} must raise a ValueError: the soft labels have 3 columns"
+    )
 assert is_rejected(class_similarity, soft.log().log(), truth, 3), "NaN must raise a ValueError"
 print("class_similarity: good")
 
@@ -562,8 +567,8 @@ plt.show()
 #
 # - The gradient goes to the student's logits only. It must never reach the teacher.
 # - Finite and right for logits of ±10,000 too.
-# - `ValueError` for `temperature <= 0`, alpha outside [0, 1], logits with NaN, or shapes that do
-#   not fit.
+# - `ValueError` for `temperature <= 0`, alpha outside [0, 1], logits with NaN, or logits of student
+#   and teacher that differ in shape.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -675,6 +680,9 @@ for bad in ({"temperature": 0.0}, {"temperature": -2.0}, {"alpha": -0.1}, {"alph
     arguments = {"temperature": 2.0, "alpha": 0.5, **bad}
     assert is_rejected(distillation_loss, z, t, y, **arguments), f"{bad} must raise a ValueError"
 assert is_rejected(distillation_loss, z * float("nan"), t, y, 2.0, 0.5), "NaN must be rejected"
+assert is_rejected(distillation_loss, z, t[:1], y, 2.0, 0.5), (
+    "six rows of the student and one of the teacher: broadcasting hides the mistake, reject it"
+)
 print("distillation_loss: good")
 
 # %% [markdown]
@@ -1110,7 +1118,8 @@ assert correct_bias(logits, 0, -2.0)[:, 0].tolist() == [-1, -2], "a negative off
 assert correct_bias(logits.double(), 2, 1.0).dtype == torch.float64, "keep the dtype"
 for index in (3, -1):
     assert is_rejected(correct_bias, logits, index, 1.0), f"class {index} must raise a ValueError"
-assert is_rejected(correct_bias, logits * float("nan"), 0, 1.0), "NaN must raise a ValueError"
+for bad, offset in ((logits * float("nan"), 1.0), (logits, float("nan"))):
+    assert is_rejected(correct_bias, bad, 0, offset), "NaN must raise a ValueError"
 print("correct_bias: good")
 
 # %% [markdown]

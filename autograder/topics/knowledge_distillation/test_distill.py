@@ -178,7 +178,7 @@ def test_the_result_is_in_eval_mode(student: Student, rng: torch.Generator) -> N
 
 @check("distill", weight=2)
 def test_the_student_learns_in_train_mode(student: Student, rng: torch.Generator) -> None:
-    teacher, loader = moody_teacher(rng).eval(), noise_task(rng)
+    teacher, loader = moody_teacher(rng).eval(), noise_task(rng, count=80)  # the last batch: 16
     model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 3)).eval()
     model[1].running_mean.fill_(3.0)
     got = expect_student(student.distill(model, teacher, loader, 20, 2.0, 0.1, 0.01), model)
@@ -188,6 +188,12 @@ def test_the_student_learns_in_train_mode(student: Student, rng: torch.Generator
     )
     off = float((got[1].running_mean - loader.dataset.tensors[0].flatten(1).mean(0)).abs().max())
     expect.true(off < 1.0, message, "student_in_eval_mode")
+    seen, least = int(got[1].num_batches_tracked), 20 * len(loader)
+    message = (
+        f"20 epochs of {len(loader)} batches: expected the student to learn from at least {least} "
+        f"batches, its batch norm counted {seen}; are all epochs and all batches used?"
+    )
+    expect.true(seen >= least, message, "one_epoch_less")
 
 
 @check("distill", weight=2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import Student
@@ -67,7 +67,8 @@ def test_softmax_keeps_dtype_and_logits(student: Student, rng: torch.Generator) 
         got = student.softmax_with_temperature(logits=logits, temperature=2.0)
         expect.unchanged(before, logits, "logits", "in_place")
         expect.tensor(got, (3, 5), dtype, "the probabilities")
-        expect.close(got, softened(logits, 2.0), f"{dtype} logits", atol=tolerance)
+        what = f"{dtype} logits"
+        expect.close(got, softened(logits, 2.0), what, atol=tolerance, rtol=tolerance)
 
 
 @check("softmax_with_temperature", weight=2)
@@ -97,7 +98,12 @@ def test_soft_labels_are_the_teachers_probabilities(student: Student, rng: torch
 
 @check("soft_labels", weight=3)
 def test_teacher_answers_in_eval_mode(student: Student, rng: torch.Generator) -> None:
-    for teacher, shape in ((moody_teacher(rng), (1, 4, 4)), (small_teacher(rng), (1, 28, 28))):
+    teachers = (
+        (moody_teacher(rng), (1, 4, 4)),
+        (nn.Sequential(moody_teacher(rng)), (1, 4, 4)),  # the layers are submodules of a submodule
+        (small_teacher(rng), (1, 28, 28)),
+    )
+    for teacher, shape in teachers:
         images = torch.randn(12, *shape, generator=rng)
         wanted = softened(eval_logits(teacher, images), 2.0)
         for start in (teacher.train(), lived_in(teacher, rng)):
@@ -111,7 +117,13 @@ def test_teacher_is_left_as_it_was(student: Student, rng: torch.Generator) -> No
     whole = moody_teacher(rng).eval()
     training, mixed = moody_teacher(rng).train(), lived_in(moody_teacher(rng), rng)
     mixed[3].bias.requires_grad_(False)
-    for teacher in (whole, training, mixed):
+    nested = lived_in(nn.Sequential(moody_teacher(rng)), rng)
+    for teacher, mistake in (
+        (whole, "mode_not_restored"),
+        (training, "mode_not_restored"),
+        (mixed, "one_mode_for_all_submodules"),
+        (nested, "one_mode_for_each_child"),
+    ):
         before = snapshot(teacher)
         images = torch.randn(8, 1, 4, 4, generator=rng)
         same = images.clone()
@@ -121,7 +133,7 @@ def test_teacher_is_left_as_it_was(student: Student, rng: torch.Generator) -> No
             fail(
                 "the train/eval mode of the teacher, or of one of its submodules, is not what it "
                 "was before the call; note `training` of every module, or work on a deep copy",
-                "one_mode_for_all_submodules" if teacher is mixed else "mode_not_restored",
+                mistake,
             )
         if any(
             mine.requires_grad != theirs.requires_grad
@@ -152,11 +164,14 @@ def test_soft_labels_of_one_and_of_many_images(student: Student, rng: torch.Gene
 
 
 @check("soft_labels")
-def test_soft_labels_reject_impossible_temperatures(student: Student, rng: torch.Generator) -> None:
+def test_soft_labels_reject_impossible_arguments(student: Student, rng: torch.Generator) -> None:
     teacher, images = small_teacher(rng), torch.randn(2, 1, 28, 28, generator=rng)
     for temperature in (0.0, 0, -2.0):
         with expect.value_error(f"temperature = {temperature}"):
             student.soft_labels(teacher, images, temperature)
+    images[1, 0, 14, 14] = NAN
+    with expect.value_error("images with NaN"):
+        student.soft_labels(teacher, images, 2.0)
 
 
 # ---------------------------------------------------------------- class_similarity
@@ -191,6 +206,9 @@ def test_any_order_and_number_of_images(student: Student, rng: torch.Generator) 
         labels = labels[torch.randperm(count, generator=rng)]
         got = student.class_similarity(soft, labels, classes)
         expect.close(got, mean_rows(soft, labels, classes), f"{count} images, {classes} classes")
+    soft, labels = random_soft_labels(6, 3, rng), torch.tensor([2, 0, 0, 1, 0, 0])
+    got = student.class_similarity(soft, labels, 3)
+    expect.close(got, mean_rows(soft, labels, 3), "classes 1 and 2 with one image each")
 
 
 @check("class_similarity", weight=3)
@@ -246,7 +264,7 @@ def test_raises_one_class(student: Student, rng: torch.Generator) -> None:
 @check("correct_bias", weight=2)
 def test_any_class_and_any_offset(student: Student, rng: torch.Generator) -> None:
     logits = 3 * torch.randn(5, 5, generator=rng)
-    for class_index, offset in ((0, 2.0), (4, -3.25), (1, 0.0), (3, 100), (2, 0.125)):
+    for class_index, offset in ((0, 2.0), (4, -3.25), (3, 100), (2, 0.125), (1, -1e9)):
         got = student.correct_bias(logits.clone(), class_index, offset)
         what = f"class {class_index}, offset {offset}"
         expect.close(got, raised(logits, class_index, offset), what)
@@ -278,3 +296,5 @@ def test_bias_correction_rejects_impossible_arguments(
     logits[0, 3] = NAN
     with expect.value_error("logits with NaN"):
         student.correct_bias(logits, 1, 1.0)
+    with expect.value_error("offset = NaN"):
+        student.correct_bias(torch.randn(5, 4, generator=rng), 1, NAN)

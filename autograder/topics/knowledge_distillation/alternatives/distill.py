@@ -69,3 +69,20 @@ def distill__plain_sgd(student_model, teacher, loader, epochs, temperature, alph
             loss.backward()
             optimizer.step()
     return model.eval()
+
+
+@alternative("distill")
+def distill__by_hand(student_model, teacher, loader, epochs, temperature, alpha, lr):
+    if epochs < 0 or temperature <= 0 or lr <= 0 or not 0 <= alpha <= 1:
+        raise ValueError("an argument is out of range")
+    model, done, steps = copy.deepcopy(student_model).train(), 0, epochs * len(loader)
+    for _ in range(epochs):
+        for x, y in loader:
+            model.zero_grad()
+            distillation_loss(model(x), predict(teacher, x), y, temperature, alpha).backward()
+            with torch.no_grad():
+                for weight in model.parameters():
+                    weight -= lr * (1 - done / steps) * weight.grad
+            done += 1
+    model.zero_grad()
+    return model.eval()

@@ -60,3 +60,20 @@ def distillation_loss__cross_entropy_minus_entropy(
     picked = student_logits.gather(1, labels[:, None]).squeeze(1)
     hard = (student_logits.logsumexp(1) - picked).mean()
     return alpha * hard + (1 - alpha) * temperature**2 * soft
+
+
+@alternative("distillation_loss")
+def distillation_loss__image_by_image(student_logits, teacher_logits, labels, temperature, alpha):
+    if not temperature > 0 or not 0 <= alpha <= 1:
+        raise ValueError("temperature or alpha")
+    if student_logits.isnan().any() or teacher_logits.isnan().any():
+        raise ValueError("logits")
+    total = 0
+    for z, t, y in zip(student_logits, teacher_logits, labels, strict=True):
+        if alpha > 0:  # a term without weight is left out
+            total = total - alpha * torch.log_softmax(z, 0)[y]
+        if alpha < 1:
+            log_q = torch.log_softmax(z / temperature, 0)
+            log_p = torch.log_softmax(t.detach() / temperature, 0)
+            total = total + (1 - alpha) * temperature**2 * log_p.exp().dot(log_p - log_q)
+    return total / len(labels)

@@ -216,3 +216,24 @@ def distill__optimizer_of_the_original(
             loss.backward()
             optimizer.step()
     return trained.eval()
+
+
+@mistake(
+    "distill",
+    caught_by="test_the_student_learns_in_train_mode",
+    hint="trains one epoch less than was asked for",
+    replay=False,
+)
+def distill__one_epoch_less(student_model, teacher, loader, epochs, temperature, alpha, lr):
+    require(epochs >= 0 and temperature > 0 and 0 <= alpha <= 1 and lr > 0, "out of range")
+    trained, frozen = copy.deepcopy(student_model).train(), copy.deepcopy(teacher).eval()
+    optimizer = torch.optim.Adam(trained.parameters(), lr=lr)
+    for _ in range(1, epochs):
+        for images, labels in loader:
+            with torch.no_grad():
+                teacher_logits = frozen(images)
+            loss = distillation_loss(trained(images), teacher_logits, labels, temperature, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return trained.eval()

@@ -187,3 +187,36 @@ def distillation_loss__cross_entropy_for_kl(
     p = F.softmax(teacher_logits.detach() / temperature, dim=1)
     soft = F.cross_entropy(student_logits / temperature, p)
     return alpha * F.cross_entropy(student_logits, labels) + (1 - alpha) * temperature**2 * soft
+
+
+@mistake(
+    "distillation_loss",
+    caught_by="test_loss_leaves_arguments_and_dtype",
+    hint="computes in float32, although the logits are float64",
+)
+def distillation_loss__in_float32(student_logits, teacher_logits, labels, temperature, alpha):
+    require(temperature > 0, "temperature must be above 0")
+    require(0 <= alpha <= 1, "alpha must lie in [0, 1]")
+    require(not (student_logits + teacher_logits).isnan().any(), "logits must not hold NaN")
+    student_logits, teacher_logits = student_logits.float(), teacher_logits.detach().float()
+    log_p = F.log_softmax(teacher_logits / temperature, dim=1)
+    log_q = F.log_softmax(student_logits / temperature, dim=1)
+    soft = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return alpha * F.cross_entropy(student_logits, labels) + (1 - alpha) * temperature**2 * soft
+
+
+@mistake(
+    "distillation_loss",
+    caught_by="test_gradient_goes_to_the_student_only",
+    hint="switches requires_grad of the caller's logits off: detach() gives a new tensor",
+)
+def distillation_loss__freezes_the_teachers_logits(
+    student_logits, teacher_logits, labels, temperature, alpha
+):
+    require(temperature > 0, "temperature must be above 0")
+    require(0 <= alpha <= 1, "alpha must lie in [0, 1]")
+    require(not (student_logits + teacher_logits).isnan().any(), "logits must not hold NaN")
+    log_p = F.log_softmax(teacher_logits.requires_grad_(False) / temperature, dim=1)
+    log_q = F.log_softmax(student_logits / temperature, dim=1)
+    soft = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+    return alpha * F.cross_entropy(student_logits, labels) + (1 - alpha) * temperature**2 * soft
