@@ -88,6 +88,21 @@ def test_alpha_weighs_the_true_labels(student: Student, rng: torch.Generator) ->
 
 
 @check("distill", weight=2)
+def test_the_teacher_does_not_learn(student: Student, rng: torch.Generator) -> None:
+    # A teacher that learns too, be it a copy, meets its student somewhere else.
+    teacher = nn.Sequential(nn.AvgPool2d((1, 2)), *fixed_teacher([3.0, 0.0, 0.0], side=1))
+    bias = learnt_bias(student, teacher, blind_task(label=2), 1.0, 0.0)
+    gap = float(bias[0] - bias[1:].mean())
+    if not abs(gap - 3) < 0.4:
+        fail(
+            "alpha = 0, T = 1, a teacher that always gives the logits [3, 0, 0]: expected a gap of "
+            f"about 3 in the student's logits too, got {gap:.1f}; does a gradient reach the "
+            "teacher, and does the optimizer hold its parameters?",
+            "teacher_learns_too" if gap > 1 else None,
+        )
+
+
+@check("distill", weight=2)
 def test_the_soft_loss_keeps_its_weight(student: Student, rng: torch.Generator) -> None:
     loader, teacher = blind_task(label=2), fixed_teacher([6.0, 0.0, 0.0], side=1)
     teacher = nn.Sequential(nn.AvgPool2d((1, 2)), *teacher)

@@ -237,3 +237,26 @@ def distill__one_epoch_less(student_model, teacher, loader, epochs, temperature,
             loss.backward()
             optimizer.step()
     return trained.eval()
+
+
+@mistake(
+    "distill",
+    caught_by="test_the_teacher_does_not_learn",
+    hint="the copy of the teacher learns too: the optimizer holds it and the loss is not detached",
+    replay=False,
+)
+def distill__teacher_learns_too(student_model, teacher, loader, epochs, temperature, alpha, lr):
+    require(epochs >= 0 and temperature > 0 and 0 <= alpha <= 1 and lr > 0, "out of range")
+    trained, helper = copy.deepcopy(student_model).train(), copy.deepcopy(teacher).eval()
+    optimizer = torch.optim.Adam([*trained.parameters(), *helper.parameters()], lr=lr)
+    for _ in range(epochs):
+        for images, labels in loader:
+            logits = trained(images)
+            log_q = F.log_softmax(logits / temperature, dim=1)
+            log_p = F.log_softmax(helper(images) / temperature, dim=1)
+            soft = F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+            loss = alpha * F.cross_entropy(logits, labels) + (1 - alpha) * temperature**2 * soft
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return trained.eval()
