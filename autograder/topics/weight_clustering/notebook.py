@@ -60,6 +60,7 @@ import copy
 import heapq
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -84,7 +85,6 @@ import time
 import zlib
 
 import matplotlib.pyplot as plt
-import numpy as np
 
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_parameters, model_bytes
