@@ -143,6 +143,18 @@ def test_max_iterations_ends_it(student: Student, rng: torch.Generator) -> None:
         f"{one:.4g}"
     )
     expect.true(one > 1.01 * many, message, "ignores_max_iterations")
+    try:
+        start, _ = read(student.kmeans_1d(values, 12, "linear", 0), values, 12, "no step")
+    except StudentError as problem:
+        if not problem.is_a("ValueError"):
+            raise
+        return  # at least one step is a way to read it
+    gaps = start.diff()
+    message = (
+        f"max_iterations=0: expected the start, at equal distances, got the distances "
+        f"{float(gaps.min()):.3g} .. {float(gaps.max()):.3g}; is there one step too many?"
+    )
+    expect.true(float(gaps.max()) < 1.01 * float(gaps.min()), message)
 
 
 @check("kmeans_1d")

@@ -102,10 +102,11 @@ def test_clustering_leaves_the_model(student: Student, rng: torch.Generator) -> 
 
 @check("cluster_weights", weight=0.5)
 def test_clustering_keeps_the_dtype(student: Student, rng: torch.Generator) -> None:
-    model = small_network(rng).double()
-    for name, (codebook, _) in read_all(student.cluster_weights(model, 3), model, 3).items():
-        if codebook.dtype != torch.float64:
-            fail(f"layer {name}: float64 weights have a float64 codebook, got {codebook.dtype}")
+    for dtype in (torch.float64, torch.float32):
+        model = small_network(rng).to(dtype)
+        for name, (codebook, _) in read_all(student.cluster_weights(model, 3), model, 3).items():
+            if codebook.dtype != dtype:
+                fail(f"layer {name}: {dtype} weights have a {dtype} codebook, got {codebook.dtype}")
 
 
 @check("cluster_weights", weight=0.5)

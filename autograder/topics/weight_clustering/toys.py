@@ -67,10 +67,13 @@ def sse(values: Tensor, codebook: Tensor, codes: Tensor) -> float:
 
 
 def random_clusters(model: nn.Module, k: int, rng: torch.Generator) -> Clusters:
-    """Return codes and codebooks that have nothing to do with the model's weights."""
+    """Return codes and codebooks that have nothing to do with the model's weights.
+
+    The codebooks are not sorted, just as after training.
+    """
     return {
         name: (
-            torch.randn(k, generator=rng).sort().values,
+            torch.randn(k, generator=rng),
             torch.randint(k, layer.weight.shape, generator=rng),
         )
         for name, layer in model.named_modules()

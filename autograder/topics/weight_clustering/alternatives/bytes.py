@@ -55,7 +55,7 @@ def unpack_codes__numpy(packed, bits, count):
 def unpack_codes__one_large_number(packed, bits, count):
     if bits < 1 or bits > 8:
         raise ValueError("bits")
-    if count < 0:
+    if not 0 <= bits * count <= 8 * len(packed):
         raise ValueError("count")
     number = int.from_bytes(bytes(packed.tolist()), "little")
     mask = 2**bits - 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -167,3 +169,16 @@ def quantize_codebook__nearest_grid_point(codebook, bits):
         scale = 1.0
     codes = (codebook / scale).round().clamp(-high - 1, high).to(torch.int32)
     return codes.to(codebook.dtype) * scale
+
+
+@alternative("quantize_codebook")
+def quantize_codebook__rounds_in_float64(codebook, bits):
+    if bits not in range(2, 17):
+        raise ValueError("bits")
+    if any(math.isnan(centroid) for centroid in codebook.tolist()):
+        raise ValueError("codebook")
+    scale = float(codebook.abs().max()) / (2 ** (bits - 1) - 1)
+    if scale == 0:
+        return torch.zeros_like(codebook)
+    rounded = [round(centroid / scale) * scale for centroid in codebook.tolist()]
+    return torch.tensor(rounded, dtype=codebook.dtype)
