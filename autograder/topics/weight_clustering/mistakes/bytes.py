@@ -263,3 +263,16 @@ def compression_ratio__rounds_to_bytes(num_weights, k, weight_bits=32):
 def compression_ratio__anything_goes(num_weights, k, weight_bits=32):
     bits = max(k - 1, 1).bit_length()
     return num_weights * weight_bits / max(num_weights * bits + k * weight_bits, 1)
+
+
+@mistake(
+    "unpack_codes",
+    caught_by="test_unpacking_rejects_impossible_arguments",
+    hint="more codes than the bytes hold are made up from zeros: reject such a count",
+)
+def unpack_codes__makes_up_codes(packed, bits, count):
+    require(1 <= bits <= 8, "bits must lie in 1 .. 8")
+    require(count >= 0, "count must be at least 0")
+    stream = (packed.long()[:, None] >> torch.arange(8) & 1).flatten()
+    stream = F.pad(stream, (0, max(0, count * bits - len(stream))))
+    return (stream[: count * bits].reshape(count, bits) << torch.arange(bits)).sum(1)

@@ -159,3 +159,28 @@ def huffman_code__flat_only(codes):
             lengths[symbol] += 1
         heapq.heappush(nodes, (a + b, first + second))
     return lengths, sum(counts[symbol] * length for symbol, length in lengths.items())
+
+
+@mistake(
+    "huffman_code",
+    caught_by="test_very_uneven_counts",
+    hint="codes above 255 do not fit into uint8: different symbols become one",
+)
+def huffman_code__uint8(codes):
+    require(codes.numel() > 0, "codes must have at least one element")
+    symbols, counts = codes.to(torch.uint8).unique(return_counts=True)
+    nodes = [
+        (count, [symbol]) for symbol, count in zip(symbols.tolist(), counts.tolist(), strict=True)
+    ]
+    if len(nodes) == 1:
+        return {nodes[0][1][0]: 1}, nodes[0][0]
+    lengths, total = dict.fromkeys(symbols.tolist(), 0), 0
+    heapq.heapify(nodes)
+    while len(nodes) > 1:
+        first_count, first = heapq.heappop(nodes)
+        second_count, second = heapq.heappop(nodes)
+        for symbol in first + second:
+            lengths[symbol] += 1
+        total += first_count + second_count
+        heapq.heappush(nodes, (first_count + second_count, first + second))
+    return lengths, total

@@ -322,3 +322,35 @@ def kmeans_1d__shorter_codebook(values, k, init="linear", max_iterations=100):
             break
         codebook = moved
     return codebook, torch.bucketize(values, borders(codebook))
+
+
+@mistake(
+    "kmeans_1d",
+    caught_by="test_max_iterations_ends_it",
+    hint="one Lloyd step too many: with max_iterations=0 the start itself comes back",
+)
+def kmeans_1d__one_step_too_many(values, k, init="linear", max_iterations=100):
+    require(k >= 1, "k must be at least 1")
+    require(max_iterations >= 0, "max_iterations must not be negative")
+    require(init in ("linear", "random", "density"), "init")
+    require(not values.isnan().any(), "values must not hold NaN")
+    distinct = values.unique()
+    if len(distinct) <= k:
+        fill = distinct[-1:].expand(k - len(distinct))
+        return torch.cat([distinct, fill]), torch.searchsorted(distinct, values)
+    flat = values.flatten()
+    if init == "linear":
+        codebook = torch.linspace(flat.min().item(), flat.max().item(), k, dtype=flat.dtype)
+    elif init == "random":
+        codebook = flat[torch.randperm(len(flat))[:k]].sort().values
+    else:
+        codebook = flat.sort().values[((torch.arange(k) + 0.5) / k * len(flat)).long()]
+    for _ in range(max_iterations + 1):
+        codes = torch.bucketize(flat, borders(codebook))
+        counts = torch.bincount(codes, minlength=k)
+        sums = torch.zeros(k, dtype=flat.dtype).index_add(0, codes, flat)
+        moved = torch.where(counts > 0, sums / counts, codebook)
+        if torch.equal(moved, codebook):
+            break
+        codebook = moved
+    return codebook, torch.bucketize(values, borders(codebook))

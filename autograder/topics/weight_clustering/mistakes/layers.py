@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
 
@@ -241,4 +243,32 @@ def apply_codebooks__unknown_passes(model, clusters):
         if name in clusters:
             codebook, codes = clusters[name]
             layer.weight.data = codebook[codes]
+    return clustered
+
+
+@mistake(
+    "cluster_weights",
+    caught_by="test_clustering_keeps_the_dtype",
+    hint="the codebook is float64 for every model: keep the dtype of the weight",
+)
+def cluster_weights__always_float64(model, k):
+    require(k >= 1, "k must be at least 1")
+    return {
+        name: kmeans_1d(layer.weight.detach().double(), k)
+        for name, layer in model.named_modules()
+        if isinstance(layer, nn.Linear | nn.Conv2d)
+    }
+
+
+@mistake(
+    "apply_codebooks",
+    caught_by="test_weights_come_from_the_codebook",
+    hint="the codebook is sorted first, but the codes belong to its own order",
+)
+def apply_codebooks__sorts_the_codebook(model, clusters):
+    clustered = copy.deepcopy(model).eval()
+    layers = dict(clustered.named_modules())
+    for name, (codebook, codes) in clusters.items():
+        require(name in layers, f"clusters: no layer called {name!r}")
+        layers[name].weight.data = codebook.sort().values[codes]
     return clustered

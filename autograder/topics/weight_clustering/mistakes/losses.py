@@ -185,3 +185,15 @@ def quantize_codebook__any_bits(codebook, bits):
     require(not codebook.isnan().any(), "codebook must not hold NaN")
     scale = codebook.abs().max().item() / max(2.0 ** (bits - 1) - 1, 1) or 1.0
     return torch.round(codebook / scale) * scale
+
+
+@mistake(
+    "cluster_loss",
+    caught_by="test_weights_of_any_shape",
+    hint="the given codebook is sorted in place: sort a copy",
+)
+def cluster_loss__sorts_in_place(weights, codebook):
+    require(codebook.numel() > 0, "codebook must not be empty")
+    codebook[:] = codebook.sort().values
+    nearest = codebook[torch.bucketize(weights.detach(), borders(codebook))]
+    return (weights - nearest).square().sum()
