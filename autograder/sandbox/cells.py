@@ -1,8 +1,9 @@
 """Which cells of a notebook are run for grading, and how. Runs inside the sandbox.
 
 Given cells marked `define` and the student's answers run whole. Of cells the student added, what
-defines things runs: imports, functions, classes, and assignments that call nothing. Experiments,
-plots and visible checks do not run, unless an answer uses a variable that only they define.
+defines things runs: imports, functions, classes, and assignments that call nothing. Of all other
+cells (experiments, plots, visible checks), so much of that as an answer uses. Only where an answer
+uses what an experiment computes, the whole notebook runs.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ def make_plan(cells: list[Cell]) -> Plan:
             parsed.append((cell, ast.parse(plain_python(cell.source), filename=f"<{cell.name}>")))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             plan.errors[cell.name] = f"{type(error).__name__}: {error}"
-    kept = [(cell.name, _definitions(cell, tree)) for cell, tree in parsed]
-    plan.needed = _needed_from_skipped(kept, [tree for _, tree in parsed])
+    kept = {cell.name: _definitions(cell, tree) for cell, tree in parsed}
+    plan.needed = _add_needed(kept, parsed)
     if plan.needed:
         plan.mode = "whole notebook"
         plan.cells = [(cell.name, tree) for cell, tree in parsed]
     else:
-        plan.cells = [(name, tree) for name, tree in kept if tree.body]
+        plan.cells = [(name, tree) for name, tree in kept.items() if tree.body]
     return plan
 
 
@@ -85,14 +86,31 @@ def _defines(statement: ast.stmt) -> bool:
     return not any(isinstance(node, ast.Call) for node in ast.walk(statement))
 
 
-def _needed_from_skipped(
-    kept: list[tuple[str, ast.Module]], everything: list[ast.Module]
-) -> list[str]:
-    """Names that the kept cells read as globals and only skipped statements define."""
-    merged = ast.Module(body=[part for _, tree in kept for part in tree.body], type_ignores=[])
-    wanted = _global_reads(merged) - _top_level_names(merged) - set(dir(builtins)) - {STUB_SHELL}
-    available = set().union(*(_top_level_names(tree) for tree in everything))
-    return sorted(wanted & available)
+def _add_needed(kept: dict[str, ast.Module], parsed: list[tuple[Cell, ast.Module]]) -> list[str]:
+    """Add to `kept` the skipped definitions that it uses; return the names that need more.
+
+    Those names are bound by skipped statements that compute something.
+    """
+    while True:
+        merged = ast.Module([part for tree in kept.values() for part in tree.body], [])
+        bound = _top_level_names(merged)
+        wanted = _global_reads(merged) - bound - set(dir(builtins)) - {STUB_SHELL}
+        missing: set[str] = set()
+        found = False
+        for cell, tree in parsed:
+            body = kept[cell.name].body
+            for part in tree.body:
+                names = _top_level_names(ast.Module([part], [])) & wanted
+                if not names or part in body:
+                    continue
+                if _defines(part):
+                    found = True
+                    body.append(part)
+                    body.sort(key=lambda statement: statement.lineno)
+                else:
+                    missing |= names
+        if missing or not found:
+            return sorted(missing)
 
 
 def _global_reads(tree: ast.Module) -> set[str]:

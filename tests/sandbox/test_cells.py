@@ -38,6 +38,36 @@ def test_an_answer_that_needs_an_experiment_runs_the_whole_notebook():
     assert [name for name, _ in plan.cells] == ["train", "answer"]
 
 
+def test_of_an_experiment_what_an_answer_uses_and_computes_nothing_runs():
+    plan = make_plan(
+        [
+            Cell("plot", "experiment", "import numpy as np\ncurve = np.ones(3)\ncurve.sum()"),
+            Cell("tools", "experiment", "def total(x):\n    return half(x) * 2\nrun()"),
+            Cell("more", "check", "def half(x):\n    return np.sum(x) / 2\nassert half([2]) == 1"),
+            Cell("answer", "exercise", "def f(x):\n    return total(x)"),
+        ]
+    )
+    assert plan.mode == "definitions"
+    assert [(name, ast.unparse(tree).splitlines()[0]) for name, tree in plan.cells] == [
+        ("plot", "import numpy as np"),
+        ("tools", "def total(x):"),
+        ("more", "def half(x):"),
+        ("answer", "def f(x):"),
+    ]
+
+
+def test_a_name_that_is_also_computed_needs_the_whole_notebook():
+    plan = make_plan(
+        [
+            Cell("first", "experiment", "rate = 1"),
+            Cell("second", "experiment", "rate = measure()"),
+            Cell("answer", "exercise", "def f():\n    return rate"),
+        ]
+    )
+    assert plan.mode == "whole notebook"
+    assert plan.needed == ["rate"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

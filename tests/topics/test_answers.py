@@ -16,6 +16,7 @@ from autograder.judge.judge import judge
 from autograder.judge.submission import Submission, reference_submission
 from autograder.judge.verdict import ExerciseVerdict
 from autograder.sandbox.bubblewrap import sandbox_problem
+from autograder.sandbox.session import DEFINITIONS
 from autograder.sandbox.zygote import Zygote
 from autograder.settings import topic_names
 
@@ -52,6 +53,7 @@ def judged(
     submission: Submission = reference_submission(source)
     submission.answers[answer.exercise] = answer.source
     verdict = judge(submission, source, only=answer.exercise, checks=checks, zygote=zygote)
+    assert verdict.mode == DEFINITIONS, verdict.problems
     return verdict.exercise(answer.exercise)
 
 
