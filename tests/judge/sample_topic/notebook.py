@@ -31,7 +31,7 @@ def halve(x: torch.Tensor) -> torch.Tensor:
 assert halve(torch.ones(1)).item() == 0.5
 
 # %%
-helper_value = 2.0
+helper_value = halve(torch.tensor([4.0])).item()
 
 
 # %% exercise="quarter" difficulty=1 minutes=5
