@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autograder.judge.checking import check, expect, fail
+from autograder.judge.checking import check, expect, fail, first_change
 from autograder.judge.student import RemoteObject, Student, StudentError
 from autograder.topics.dynamic_computation.toys import (
     computed_by_width,
@@ -51,7 +51,7 @@ def expect_loss(
     student: Student, rng: torch.Generator, widths: list[float], weights: list[float], count: int
 ) -> None:
     """Expect a scalar tensor with the right value."""
-    nets, x, _ = nets_by_width(rng, WIDTHS, count)
+    nets, x, _ = nets_by_width(rng, sorted({*WIDTHS, *widths}), count)
     labels = torch.randint(4, (count,), generator=rng)
     what = f"widths {widths}, weights {weights}, {count} images"
     got = student.slimmable_loss(toy_of(student, nets), x, labels, widths, weights)
@@ -74,6 +74,7 @@ def test_weights_belong_to_their_widths(student: Student, rng: torch.Generator) 
         ([1.0, 0.25], [0.3, 1.0]),
         ([0.25, 1.0], [0.3, 1.0]),
         ([0.5, 0.25, 1.0], [3, 1, 2]),
+        ([0.1, 0.3, 0.6, 0.8, 1.0], [0.5, 2.0, 0.3, 1.0, 0.7]),
     ):
         expect_loss(student, rng, widths, weights, 7)
 
@@ -96,12 +97,30 @@ def test_gradient_reaches_every_width(student: Student, rng: torch.Generator) ->
         if "does not require grad" not in error.message:
             raise
         fail("the loss has no gradient: the model must run with gradients")
-    right_loss(nets, x, labels, WIDTHS, weights).backward()
+    # Once more: gradients that are there already stay, and the new ones are added.
+    student.call_and_backward("slimmable_loss", toy, x, labels, WIDTHS, weights)
+    (2 * right_loss(nets, x, labels, WIDTHS, weights)).backward()
     state = toy.state_dict(keep_vars=True)
     for number, (width, net) in enumerate(nets.items()):
-        what = f"the gradient of the weight used at width {width}"
+        what = f"after two calls, the gradient of the weight used at width {width}"
         got = expect.tensor(state[f"nets.{number}.weight"].grad, net.weight.shape, what=what)
         expect.close(got, net.weight.grad, what, 1e-4, 1e-3)
+
+
+@check("slimmable_loss")
+def test_loss_in_the_mode_of_the_model(student: Student, rng: torch.Generator) -> None:
+    nets, x, _ = nets_by_width(rng, WIDTHS, 8)
+    nets = {w: nn.Sequential(net, nn.BatchNorm1d(4)) for w, net in nets.items()}
+    labels, weights = torch.randint(4, (8,), generator=rng), [1.0, 0.5, 2.0]
+    for training in (True, False):
+        for net in nets.values():
+            net.train(training)
+        toy = toy_of(student, nets)
+        got = student.slimmable_loss(toy, x, labels, WIDTHS, weights)
+        wanted = right_loss(nets, x, labels, WIDTHS, weights).detach()
+        mode = "train" if training else "eval"
+        what = f"batch norm in {mode} mode: the loss is that of the model in the mode it is in"
+        expect.close(got.detach(), wanted, what, 1e-4, 1e-3)
 
 
 @check("slimmable_loss")
@@ -164,6 +183,8 @@ def test_widths_in_any_order(student: Student) -> None:
         for budget, wanted in ((1700, 1.0), (1000, 0.5), (120, 0.25)):
             expect_width(student, macs, budget, wanted)
     expect_width(student, {0.3: 7.5}, 7.5, 0.3)
+    for macs in ({0.25: 40, 0.5: 40, 1.0: 90}, {1.0: 90, 0.5: 40, 0.25: 40}):
+        expect_width(student, macs, 50, 0.5)  # rounding channels up can make widths cost the same
 
 
 @check("width_for_budget", weight=2)
@@ -204,6 +225,16 @@ def test_several_widths_and_any_order(student: Student, rng: torch.Generator) ->
         expect_exits(got, all_logits[:, order], index[order], f"{what}, shuffled", INDEX)
 
 
+def expect_computed(toy: RemoteObject, widths: Sequence[float], wanted: list[int]) -> None:
+    """Expect that the nets computed no more samples than these; a copy's own are not seen."""
+    computed = computed_by_width(toy, widths)
+    if any(number > most for number, most in zip(computed, wanted, strict=True)):
+        fail(
+            f"widths {widths} computed {computed} samples, expected {wanted}: wider only where "
+            "unsure, and nothing twice"
+        )
+
+
 @check("adaptive_width_predict", weight=3)
 def test_wider_only_where_unsure(student: Student, rng: torch.Generator) -> None:
     for widths in ([0.5, 1.0], WIDTHS):
@@ -212,12 +243,7 @@ def test_wider_only_where_unsure(student: Student, rng: torch.Generator) -> None
         got = student.adaptive_width_predict(toy, x, widths, threshold)
         expect_exits(got, all_logits, index, f"widths {widths}", INDEX)
         wanted = [int((index >= number).sum()) for number in range(len(widths))]
-        computed = computed_by_width(toy, widths)
-        if any(number > most for number, most in zip(computed, wanted, strict=True)):
-            fail(
-                f"widths {widths} computed {computed} samples, expected {wanted}: wider only "
-                "where unsure, and nothing twice"
-            )
+        expect_computed(toy, widths, wanted)
 
 
 @check("adaptive_width_predict", weight=2)
@@ -227,7 +253,7 @@ def test_always_and_never_narrow(student: Student, rng: torch.Generator) -> None
     toy = toy_of(student, nets)
     got = student.adaptive_width_predict(toy, x, WIDTHS, 0.0)
     expect_exits(got, all_logits, first, "threshold 0: all stay narrow", INDEX)
-    expect.equal(computed_by_width(toy, WIDTHS), [9, 0, 0], "samples computed at threshold 0")
+    expect_computed(toy, WIDTHS, [9, 0, 0])
     flat = {width: copy.deepcopy(net) for width, net in nets.items()}
     for net in flat.values():
         nn.init.zeros_(net.weight)
@@ -278,6 +304,10 @@ def test_predict_by_keyword_leaves_its_arguments(student: Student, rng: torch.Ge
     expect.tensor(got[1], (10,), torch.int64, INDEX)
     expect.unchanged(before, x, "x")
     expect.equal(widths, WIDTHS, "widths afterwards")
+    fine = toy_of(student, {width: net.double() for width, net in nets.items()})
+    got = student.adaptive_width_predict(fine, x.double(), WIDTHS, threshold)
+    expect.tensor(got[0], (10, 4), torch.float64, "logits of a float64 model")
+    expect_exits(got, all_logits, index, "a float64 model", INDEX)
 
 
 @check("adaptive_width_predict")
@@ -296,6 +326,22 @@ def test_predict_keeps_the_mode_of_every_part(student: Student, rng: torch.Gener
                 "part back as it was",
                 "mode_not_restored",
             )
+
+
+@check("adaptive_width_predict")
+def test_predict_keeps_running_statistics(student: Student, rng: torch.Generator) -> None:
+    nets, x, _ = nets_by_width(rng, WIDTHS, 6)
+    normed = {w: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), net) for w, net in nets.items()}
+    toy = toy_of(student, normed)
+    before = {key: value.clone() for key, value in toy.state_dict().items()}
+    student.adaptive_width_predict(toy, x.reshape(6, 1, 2, 3), WIDTHS, 0.9)
+    difference = first_change(before, toy.state_dict())
+    if difference:
+        fail(
+            f"the model was in train mode, and predicting changed it ({difference}): batch norm "
+            "moves its statistics unless it is in eval mode",
+            "train_mode",
+        )
 
 
 @check("adaptive_width_predict", weight=0.5)

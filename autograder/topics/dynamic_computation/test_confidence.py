@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -85,13 +87,15 @@ def test_each_row_for_itself(student: Student, rng: torch.Generator) -> None:
 
 @check("confidence")
 def test_confidence_by_keyword_leaves_its_argument(student: Student, rng: torch.Generator) -> None:
-    logits = torch.randn(4, 5, generator=rng).double()
-    before = logits.clone()
-    for criterion in ("entropy", "top1"):
+    for dtype, criterion in itertools.product((torch.float32, torch.float64), ("entropy", "top1")):
+        logits = torch.randn(4, 5, generator=rng).to(dtype)
+        before, what = logits.clone(), f"{criterion} of {dtype} logits"
         got = student.confidence(logits=logits, criterion=criterion)
-        expect.tensor(got, (4,), torch.float64, f"{criterion} of float64 logits")
-        expect_confidence(got, before, criterion, f"{criterion} of float64 logits")
+        expect.tensor(got, (4,), dtype, what)
+        expect_confidence(got, before, criterion, what)
         expect.unchanged(before, logits, "logits")
+    got = student.confidence(logits)
+    expect_confidence(got, logits, "entropy", "without a criterion: entropy is the default")
 
 
 @check("confidence", weight=0.5)

@@ -183,6 +183,11 @@ def run_layer(layer: RemoteObject, x: Tensor, width: float, what: str) -> Tensor
         )
 
 
+def outputs(layer: RemoteObject, x: Tensor, width: float, what: str) -> Tensor:
+    """Return what a layer makes of x, without its graph."""
+    return run_layer(layer, x, width, what).detach()
+
+
 def refill(layer: RemoteObject, rng: torch.Generator) -> RemoteObject:
     """Give every parameter of a layer in the sandbox random values."""
     state = layer.state_dict()

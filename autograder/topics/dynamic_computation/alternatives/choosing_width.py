@@ -73,7 +73,8 @@ def adaptive_width_predict__mask(model, x, widths, threshold):
 @alternative("adaptive_width_predict")
 def adaptive_width_predict__one_at_a_time(model, x, widths, threshold):
     require(len(widths) > 0, "widths is empty")
-    logits, index = [], []
+    logits, index, modes = [], [], [(part, part.training) for part in model.modules()]
+    model.eval()
     for sample in x.split(1):
         number = 0
         answer = model(sample, widths[0])
@@ -82,6 +83,8 @@ def adaptive_width_predict__one_at_a_time(model, x, widths, threshold):
             answer = model(sample, widths[number])
         logits.append(answer)
         index.append(number)
+    for part, training in modes:
+        part.training = training
     return torch.cat(logits), torch.tensor(index, dtype=torch.int64)
 
 
@@ -96,4 +99,19 @@ def adaptive_width_predict__recursive(model, x, widths, threshold):
     if len(widths) > 1 and len(unsure):
         rest, later = adaptive_width_predict__recursive(model, x[unsure], widths[1:], threshold)
         logits[unsure], index[unsure] = rest, later + 1
+    return logits, index
+
+
+@alternative("adaptive_width_predict")
+def adaptive_width_predict__on_a_copy(model, x, widths, threshold):
+    if len(widths) == 0 or not 0 <= threshold <= 1:
+        raise ValueError("widths or threshold")
+    twin = copy.deepcopy(model).eval()
+    logits = twin(x, width=widths[0]).detach().clone()
+    index, unsure = torch.zeros(len(x), dtype=torch.int64), torch.ones(len(x), dtype=torch.bool)
+    for number, width in enumerate(widths[1:], 1):
+        unsure &= confidence(logits, "top1") < threshold
+        if not unsure.any():
+            break
+        logits[unsure], index[unsure] = twin(x[unsure], width=width).detach(), number
     return logits, index

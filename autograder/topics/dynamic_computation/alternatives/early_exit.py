@@ -166,3 +166,17 @@ def choose_threshold__plain_python(confidences, correct, target_accuracy):
         raise ValueError("target_accuracy")
     # The smallest of all: where everybody may leave, 0 does it too.
     return 0.0 if min(good) == min(level for level, _ in pairs) else min(good)
+
+
+@alternative("choose_threshold")
+def choose_threshold__between_two_confidences(confidences, correct, target_accuracy):
+    if not 0 <= target_accuracy <= 1 or confidences.shape != correct.shape:
+        raise ValueError("target_accuracy or correct")
+    if confidences.numel() == 0 or confidences.isnan().any():
+        raise ValueError("confidences")
+    leaves = confidences[None, :] >= confidences[:, None]
+    fits = confidences[(leaves & correct).sum(1) / leaves.sum(1) >= target_accuracy]
+    if len(fits) == 0:
+        raise ValueError("target_accuracy")
+    below = confidences[confidences < fits.min()]
+    return float(fits.min() + below.max()) / 2 if len(below) else float(fits.min())

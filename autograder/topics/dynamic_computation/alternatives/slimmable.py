@@ -168,3 +168,64 @@ class SwitchableBatchNorm2d__shared_scale_own_statistics(nn.Module):
             training=self.training,
             momentum=0.1,
         )
+
+
+@alternative("SwitchableBatchNorm2d")
+class SwitchableBatchNorm2d__by_hand(nn.Module):
+    def __init__(self, channels, widths):
+        super().__init__()
+        if not widths or any(not 0 < width <= 1 for width in widths):
+            raise ValueError("widths")
+        self.place = {float(width): place for place, width in enumerate(widths)}
+        self.scale = nn.Parameter(torch.ones(len(widths), channels))
+        self.shift = nn.Parameter(torch.zeros(len(widths), channels))
+        self.register_buffer("moments", torch.zeros(2, len(widths), channels))
+
+    def forward(self, x, width):
+        if float(width) not in self.place:
+            raise ValueError("width")
+        place, used = self.place[float(width)], x.shape[1]
+        if self.training:
+            mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+            stored = self.moments[:, place, :used]
+            stored.lerp_(torch.stack([mean, variance]).detach(), 0.1)
+        else:
+            mean, variance = self.moments[:, place, :used]
+        x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
+        shift = self.shift[place, :used, None, None]
+        return x * self.scale[place, :used, None, None] + shift
+
+
+@alternative("SlimmableConv2d")
+class SlimmableConv2d__unfold(nn.Module):
+    def __init__(
+        self,
+        in_channels,
+        out_channels,
+        kernel_size,
+        stride=1,
+        padding=0,
+        dilation=1,
+        bias=True,
+        slice_input=True,
+        slice_output=True,
+    ):
+        super().__init__()
+        like = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, dilation)
+        self.geometry = like.kernel_size, like.dilation, like.padding, like.stride
+        self.kernel = nn.Parameter(like.weight.detach().clone())
+        self.offset = nn.Parameter(like.bias.detach().clone()) if bias else None
+        self.slice_input, self.slice_output = slice_input, slice_output
+
+    def forward(self, x, width):
+        if not 0 < width <= 1:
+            raise ValueError("width")
+        rows, columns = self.kernel.shape[:2]
+        rows = math.ceil(width * rows) if self.slice_output else rows
+        columns = math.ceil(width * columns) if self.slice_input else columns
+        kernel, dilation, padding, stride = self.geometry
+        y = self.kernel[:rows, :columns].flatten(1) @ F.unfold(x, *self.geometry)
+        if self.offset is not None:
+            y = y + self.offset[:rows, None]
+        reach = x.shape[2] + 2 * padding[0] - dilation[0] * (kernel[0] - 1) - 1
+        return y.reshape(len(x), rows, reach // stride[0] + 1, -1)

@@ -186,3 +186,21 @@ class SwitchableBatchNorm2d__image_by_image(nn.Module):
     def forward(self, x, width):
         require(width in self.widths, "width")
         return self.norms[self.widths.index(width)](x)
+
+
+@mistake(
+    "SwitchableBatchNorm2d",
+    caught_by="test_each_width_keeps_its_own_statistics",
+    hint="one batch norm for each number of channels: two widths with as many channels share it",
+)
+class SwitchableBatchNorm2d__by_number_of_channels(nn.Module):
+    def __init__(self, channels, widths):
+        super().__init__()
+        require(len(widths) > 0 and all(0 < width <= 1 for width in widths), "widths")
+        self.widths = list(widths)
+        counts = {math.ceil(width * channels) for width in widths}
+        self.norms = nn.ModuleDict({str(count): nn.BatchNorm2d(count) for count in counts})
+
+    def forward(self, x, width):
+        require(width in self.widths, "width")
+        return self.norms[str(x.shape[1])](x)

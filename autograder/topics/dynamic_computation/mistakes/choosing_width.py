@@ -87,6 +87,17 @@ def slimmable_loss__batch_sum(model, images, labels, widths, weights):
 
 @mistake(
     "slimmable_loss",
+    caught_by="test_loss_in_the_mode_of_the_model",
+    hint="in eval mode batch norm does not use the batch; training runs in the mode of the model",
+)
+def slimmable_loss__eval_mode_inside(model, images, labels, widths, weights):
+    with eval_mode(model):
+        all_logits = [model(images, width) for width in widths]
+    return early_exit_loss(all_logits, labels, weights)
+
+
+@mistake(
+    "slimmable_loss",
     caught_by="test_slimmable_loss_by_keyword",
     hint="the model is put into eval mode and left there",
 )
@@ -162,6 +173,17 @@ def width_for_budget__returns_macs(macs_by_width, budget):
     fitting = [macs for macs in macs_by_width.values() if macs <= budget]
     require(fitting, "budget")
     return max(fitting)
+
+
+@mistake(
+    "width_for_budget",
+    caught_by="test_widths_in_any_order",
+    hint="this takes the most MACs that fit; of widths that cost the same the largest is wanted",
+)
+def width_for_budget__most_macs(macs_by_width, budget):
+    fitting = [width for width, macs in macs_by_width.items() if macs <= budget]
+    require(fitting, "budget")
+    return max(fitting, key=macs_by_width.get)
 
 
 # ---------------------------------------------------------------- adaptive_width_predict
@@ -339,6 +361,27 @@ def adaptive_width_predict__no_widths(model, x, widths, threshold):
     waiting, index = torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64)
     logits = torch.empty(0)
     with torch.no_grad(), eval_mode(model):
+        for number, width in enumerate(widths):
+            answers = model(x[waiting], width)
+            logits = torch.empty_like(answers) if number == 0 else logits
+            last = number == len(widths) - 1
+            sure = confidence(answers, "top1") >= (-1 if last else threshold)
+            logits[waiting[sure]], index[waiting[sure]] = answers[sure], number
+            waiting = waiting[~sure]
+            if len(waiting) == 0:
+                break
+    return logits, index
+
+
+@mistake(
+    "adaptive_width_predict",
+    caught_by="test_predict_keeps_running_statistics",
+    hint="the model stays in train mode: batch norm uses this batch and moves its statistics",
+)
+def adaptive_width_predict__train_mode(model, x, widths, threshold):
+    require(len(widths) > 0, "widths")
+    waiting, index = torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64)
+    with torch.no_grad():
         for number, width in enumerate(widths):
             answers = model(x[waiting], width)
             logits = torch.empty_like(answers) if number == 0 else logits

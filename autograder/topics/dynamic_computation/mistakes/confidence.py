@@ -236,3 +236,17 @@ def early_exit_loss__logits_summed(all_logits, labels, weights):
     require(len(all_logits) == len(weights), "weights")
     stacked = torch.stack([w * z for z, w in zip(all_logits, weights, strict=True)])
     return F.cross_entropy(stacked.sum(0), labels)
+
+
+@mistake(
+    "confidence",
+    caught_by="test_confidence_by_keyword_leaves_its_argument",
+    hint="the result is float64 for float32 logits; the dtype must stay",
+)
+def confidence__always_float64(logits, criterion="entropy"):
+    require(criterion in ("entropy", "top1"), "criterion")
+    require(not logits.isnan().any(), "logits")
+    log_p = logits.double().log_softmax(dim=1)
+    if criterion == "top1":
+        return log_p.exp().amax(dim=1)
+    return 1 + (log_p.exp() * log_p).sum(dim=1) / math.log(logits.shape[1])

@@ -259,3 +259,58 @@ class EarlyExitNet__not_registered(nn.Module):
             if len(waiting) == 0:
                 break
         return logits, index
+
+
+@mistake(
+    "EarlyExitNet",
+    caught_by="test_exits_by_keyword_leave_the_samples",
+    hint="torch.zeros makes float32, so logits of another dtype do not fit; use answers.new_zeros",
+)
+class EarlyExitNet__float32_only(nn.Module):
+    def __init__(self, blocks, exits):
+        super().__init__()
+        require(len(blocks) == len(exits) > 0, "exits")
+        self.blocks, self.exits = nn.ModuleList(blocks), nn.ModuleList(exits)
+
+    @torch.no_grad()
+    def forward_until_confident(self, x, threshold, criterion):
+        waiting, index = torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64)
+        for number, (block, exit_head) in enumerate(zip(self.blocks, self.exits, strict=True)):
+            x = block(x)
+            answers = exit_head(x)
+            logits = torch.zeros(answers.shape) if number == 0 else logits
+            leaves = confidence(answers, criterion) >= threshold
+            leaves |= torch.tensor(number == len(self.blocks) - 1)
+            logits[waiting[leaves]], index[waiting[leaves]] = answers[leaves], number
+            x, waiting = x[~leaves], waiting[~leaves]
+            if len(waiting) == 0:
+                break
+        return logits, index
+
+
+@mistake(
+    "EarlyExitNet",
+    caught_by="test_threshold_may_be_any_number",
+    hint="the threshold is cut to [0, 1], but above 1 nobody leaves early, even with probability 1",
+)
+class EarlyExitNet__threshold_clamped(nn.Module):
+    def __init__(self, blocks, exits):
+        super().__init__()
+        require(len(blocks) == len(exits) > 0, "exits")
+        self.blocks, self.exits = nn.ModuleList(blocks), nn.ModuleList(exits)
+
+    @torch.no_grad()
+    def forward_until_confident(self, x, threshold, criterion):
+        threshold = min(max(threshold, 0.0), 1.0)
+        waiting, index = torch.arange(len(x)), torch.zeros(len(x), dtype=torch.int64)
+        for number, (block, exit_head) in enumerate(zip(self.blocks, self.exits, strict=True)):
+            x = block(x)
+            answers = exit_head(x)
+            logits = torch.empty_like(answers) if number == 0 else logits
+            leaves = confidence(answers, criterion) >= threshold
+            leaves |= torch.tensor(number == len(self.blocks) - 1)
+            logits[waiting[leaves]], index[waiting[leaves]] = answers[leaves], number
+            x, waiting = x[~leaves], waiting[~leaves]
+            if len(waiting) == 0:
+                break
+        return logits, index

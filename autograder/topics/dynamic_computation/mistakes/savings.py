@@ -250,3 +250,32 @@ def choose_threshold__coarse_grid(confidences, correct, target_accuracy):
         if leaves.any() and correct[leaves].double().mean() >= target_accuracy:
             return step / 20
     raise ValueError("target_accuracy")
+
+
+@mistake(
+    "choose_threshold",
+    caught_by="test_threshold_rejects_impossible_arguments",
+    hint="only fewer answers than confidences are noticed; more of them are wrong as well",
+)
+def choose_threshold__lengths_one_way(confidences, correct, target_accuracy):
+    require(0 <= target_accuracy <= 1, "target_accuracy")
+    require(0 < len(confidences) <= len(correct), "correct")
+    require(not confidences.isnan().any(), "confidences")
+    for threshold in confidences.unique():
+        if correct[confidences >= threshold].double().mean() >= target_accuracy:
+            return float(threshold)
+    raise ValueError("target_accuracy")
+
+
+@mistake(
+    "expected_macs",
+    caught_by="test_macs_by_keyword_leave_their_arguments",
+    hint="cumulating with += in place overwrites the caller's MACs; work on a copy",
+)
+def expected_macs__cumulated_in_place(exit_counts, macs_per_block):
+    require(len(exit_counts) == len(macs_per_block), "exit_counts")
+    require(min(exit_counts) >= 0 and sum(exit_counts) > 0, "exit_counts")
+    for place in range(1, len(macs_per_block)):
+        macs_per_block[place] += macs_per_block[place - 1]
+    pairs = zip(exit_counts, macs_per_block, strict=True)
+    return float(sum(n * m for n, m in pairs) / sum(exit_counts))
