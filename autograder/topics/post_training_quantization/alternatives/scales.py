@@ -87,3 +87,15 @@ def symmetric_scale_per_channel__amax(weight, bits, axis=0):
     top = weight.detach().double().abs().amax(dim=others) / (2 ** (bits - 1) - 1)
     top[top == 0] = 1
     return top
+
+
+@alternative("asymmetric_scale_zero_point")
+def asymmetric_scale_zero_point__nearest_mark(x, bits):
+    """The zero point is the index of the mark next to 0; a tensor of zeros gets the last code."""
+    check_bits(bits)
+    check_numbers(x)
+    low, high = x.double().min().clamp(max=0), x.double().max().clamp(min=0)
+    if low == high:
+        return 1.0, 2**bits - 1
+    marks = torch.linspace(low.item(), high.item(), 2**bits, dtype=torch.float64)
+    return (marks[1] - marks[0]).item(), int(marks.abs().argmin())

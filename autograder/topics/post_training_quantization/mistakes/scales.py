@@ -332,3 +332,15 @@ def symmetric_scale_per_channel__keeps_dimensions(weight, bits, axis=0):
         others = [d for d in range(weight.dim()) if d != axis]
         largest = weight.detach().abs().amax(dim=others, keepdim=True)
     return torch.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1.0)
+
+
+@mistake(
+    "symmetric_scale_per_channel",
+    caught_by="test_scales_at_every_width",
+    hint="takes a channel of small weights for a dead one: only all zeros are dead",
+)
+def symmetric_scale_per_channel__small_is_dead(weight, bits, axis=0):
+    check_bits(bits)
+    check_numbers(weight)
+    largest = weight.detach().abs().movedim(axis, 0).flatten(1).amax(dim=1)
+    return torch.where(largest > 1e-6, largest / (2 ** (bits - 1) - 1), 1.0)
