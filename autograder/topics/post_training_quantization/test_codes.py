@@ -178,7 +178,8 @@ def test_subtraction_does_not_wrap(student: Student, rng: torch.Generator) -> No
 def test_numbers_of_wide_codes(student: Student, rng: torch.Generator) -> None:
     q = codes_of(rng, (40,), torch.int32)
     for zero_point in (0, 1000, 32768):
-        expect_numbers(student.dequantize(q, 1e-3, zero_point), q, 1e-3, zero_point)
+        for scale in (1e-3, 3e-7):
+            expect_numbers(student.dequantize(q, scale, zero_point), q, scale, zero_point)
 
 
 @check("dequantize", weight=2)
@@ -297,6 +298,15 @@ def test_accumulators_are_exact(student: Student, rng: torch.Generator) -> None:
     w_q[:, 0] = torch.tensor([1, -1, 3], dtype=torch.int8)
     bias_q = torch.full((3,), -2999 * 127 * 127, dtype=torch.int32)
     expect_layer(student, x_q, 0, w_q, bias_q, 1.0, 0, "sums near 48 million, in exact integers")
+
+
+@check("integer_linear")
+def test_square_layers(student: Student, rng: torch.Generator) -> None:
+    # Where two sizes agree, a weight or a bias along the wrong axis raises no error.
+    for rows, inside, outside in ((3, 5, 5), (4, 9, 4), (6, 6, 6)):
+        x_q, w_q, bias_q, multiplier = layer(rng, torch.int8, rows, inside, outside)
+        what = f"a layer from {inside} to {outside} values, {rows} rows"
+        expect_layer(student, x_q, -7, w_q, bias_q, multiplier, 2, what)
 
 
 @check("integer_linear")

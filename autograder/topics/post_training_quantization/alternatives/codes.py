@@ -58,3 +58,13 @@ def integer_linear__numpy(x_q, x_zero_point, w_q, bias_q, multiplier, out_zero_p
     out = np.rint((sums + bias_q.numpy()) * float(multiplier)) + out_zero_point
     info = torch.iinfo(x_q.dtype)
     return torch.from_numpy(np.clip(out, info.min, info.max)).to(x_q.dtype)
+
+
+@alternative("integer_linear")
+def integer_linear__float32_multiplier(x_q, x_zero_point, w_q, bias_q, multiplier, out_zero_point):
+    """Exact sums in int32, but their product with the multiplier in float32."""
+    shifted = x_q.to(torch.int32) - x_zero_point
+    sums = torch.einsum("ni,oi->no", shifted, w_q.to(torch.int32)) + bias_q
+    codes = torch.round(sums * multiplier) + out_zero_point
+    limits = torch.iinfo(x_q.dtype)
+    return codes.clamp(limits.min, limits.max).to(x_q.dtype)

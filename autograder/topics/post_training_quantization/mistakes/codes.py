@@ -241,3 +241,16 @@ def integer_linear__always_uint8(x_q, x_zero_point, w_q, bias_q, multiplier, out
     total = (x_q.to(torch.int32) - x_zero_point) @ w_q.to(torch.int32).T + bias_q
     codes = torch.round(total.double() * multiplier) + out_zero_point
     return codes.clamp(0, 255).to(torch.uint8)
+
+
+@mistake(
+    "integer_linear",
+    caught_by="test_square_layers",
+    hint="transposes the weight only where the shapes force it: a square one stays as it is",
+)
+def integer_linear__transposes_by_shape(x_q, x_zero_point, w_q, bias_q, multiplier, out_zero_point):
+    shifted, weight = x_q.to(torch.int32) - x_zero_point, w_q.to(torch.int32)
+    weight = weight if weight.shape[0] == shifted.shape[1] else weight.T
+    codes = torch.round((shifted @ weight + bias_q).double() * multiplier) + out_zero_point
+    limits = torch.iinfo(x_q.dtype)
+    return codes.clamp(limits.min, limits.max).to(x_q.dtype)
