@@ -6,26 +6,20 @@ import copy
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, expect, fail
-from autograder.judge.student import RemoteObject, Student
+from autograder.judge.student import RemoteObject, Student, StudentError
 from autograder.judge.toys import lived_in, redraw, snapshot
 from autograder.topics.post_training_quantization.toys import (
     ends_of,
     expect_end,
     expect_ranges,
     layer_values,
+    loader_of,
 )
-from course_utils.data import make_loader
 from course_utils.models import MLP, BatchNormCNN, LeNet
 
 METHODS = ("minmax", "percentile", "mse")
-
-
-def loader_of(images: Tensor, batch_size: int) -> DataLoader:
-    """Return a loader over the images, in order, with labels 0."""
-    return make_loader(images, torch.zeros(len(images), dtype=torch.int64), batch_size)
 
 
 def flat_model(width: int) -> nn.Sequential:
@@ -220,6 +214,18 @@ def test_percentile_is_over_all_batches(student: Student, rng: torch.Generator) 
     expect_percentile(got, images, 98.0, "mean_of_batches")
 
 
+@check("calibrate")
+def test_percentile_counts_zeros(student: Student, rng: torch.Generator) -> None:
+    images = skewed(rng, 1500)
+    images[torch.rand(images.shape, generator=rng) < 0.8] = 0.0
+    model, loader = redraw(flat_model(40), rng).eval(), loader_of(images, 250)
+    got = student.calibrate(model, loader, method="percentile", percentile=98.0)
+    ((_, high),) = expect_ranges(got, model).values()
+    of_others = float(torch.quantile(images[images != 0], 0.98))
+    mistake = "percentile_without_zeros" if abs(high - of_others) < 0.05 else None
+    expect_percentile(got, images, 98.0, mistake)
+
+
 def quantization_error(values: Tensor, low: float, high: float, bits: int) -> float:
     """Return the mean squared error of asymmetric quantization with a range."""
     low, high = min(low, 0.0), max(high, 0.0)
@@ -264,6 +270,36 @@ def test_mse_of_data_after_relu(student: Student, rng: torch.Generator) -> None:
     shrunk = student.calibrate(model, loader_of(images * 0.01, 25), method="mse")
     ((_, high_now),) = expect_ranges(shrunk, model).values()
     expect_end(high_now, [(0.8e-2 * high, 1.2e-2 * high)], "mse, all values a hundredth: high")
+
+
+@check("calibrate", weight=2)
+def test_mse_range_fits_the_bits(student: Student, rng: torch.Generator) -> None:
+    # Ten values of 25,000 are 4, the others lie in 0 .. 1. With 8 bits the step is fine enough to
+    # keep them; with 2 bits it is not, and 4 bits lie between.
+    images = torch.rand(100, 1, 10, 25, generator=rng)
+    images[60:70, 0, 3, 5] = 4.0
+    model, values = redraw(flat_model(250), rng).eval(), images.flatten()
+    for bits in (8, 4, 2):
+        try:
+            got = student.calibrate(model, loader_of(images, 25), method="mse", bits=bits)
+        except StudentError as error:
+            if "unexpected keyword argument" in error.message:
+                return  # an answer for a single width has no such argument
+            raise
+        ((low, high),) = expect_ranges(got, model).values()
+        error = quantization_error(values, low, high, bits)
+        ends = torch.linspace(0.04, 4.0, 100).tolist()
+        best = min(ends, key=lambda end: quantization_error(values, 0.0, end, bits))
+        smallest = quantization_error(values, 0.0, best, bits)
+        if error > 1.5 * smallest:
+            mistake = "percentile_for_mse" if bits == 8 and high < 1 else None
+            mistake = "ignores_bits" if bits < 8 and high > 3.9 else mistake
+            fail(
+                f"mse with bits={bits}: the range {low:.3g} .. {high:.3g} has the mean squared "
+                f"error {error:.3g}, but 0 .. {best:.3g} has {smallest:.3g}: quantize all values "
+                f"with that many bits, and compare the squares",
+                mistake,
+            )
 
 
 @check("calibrate")

@@ -17,27 +17,13 @@ from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import Student, StudentError
 from autograder.judge.toys import lived_in, redraw, snapshot
-from autograder.topics.post_training_quantization.toys import count_levels, run
-from course_utils.data import make_loader
+from autograder.topics.post_training_quantization.toys import (
+    count_levels,
+    loader_of,
+    quantized,
+    run,
+)
 from course_utils.models import MLP, BatchNormCNN, LeNet
-
-
-def loader_of(images: Tensor, batch_size: int = 50) -> DataLoader:
-    """Return a loader over the images, in order, with labels 0."""
-    return make_loader(images, torch.zeros(len(images), dtype=torch.int64), batch_size)
-
-
-def quantized(student: Student, *args: object, **kwargs: object) -> object:
-    """Call the student's quantize_model; say it clearly when the caller's model lost its layers."""
-    try:
-        return student.quantize_model(*args, **kwargs)
-    except StudentError as error:
-        if "no longer has the layers" not in error.message:
-            raise
-        fail(
-            "the layers of the caller's model were replaced: quantize a deep copy",
-            "changes_the_callers_model",
-        )
 
 
 def identity(width: int, bias: bool = False) -> nn.Sequential:
@@ -180,6 +166,31 @@ def test_all_batches_calibrate(student: Student, rng: torch.Generator) -> None:
         expect.true(2.7 < top < 3.3, message, "first_batch_only")
 
 
+@check("quantize_model")
+def test_method_of_calibration(student: Student, rng: torch.Generator) -> None:
+    x = torch.rand(2500, 10, generator=rng)
+    x[60:70, 3] = 4.0  # too few for two bits: percentile and mse cut them off
+    # By method: where the range may end, and the mistake that gives the range of min-max.
+    for method, lowest, highest, mistake in (
+        ("minmax", 3.5, 4.5, None),
+        ("percentile", 0.8, 2, "ignores_method"),
+        ("mse", 0.5, 2.5, "mse_for_eight_bits"),
+    ):
+        try:
+            got = quantized(student, identity(10), loader_of(x, 500), 8, 2, False, method=method)
+        except StudentError as error:
+            if "unexpected keyword argument" in error.message:
+                return  # an answer that knows min-max only has no such argument
+            raise
+        top = float(run(got, torch.full((1, 10), 50.0)).max())
+        message = (
+            f"method={method!r}, activation_bits=2, inputs in 0 .. 1 and a few of 4: expected a "
+            f"range that ends in {lowest} .. {highest}, got {top:.3g}; calibrate takes the method, "
+            "and for 'mse' the activations' bits"
+        )
+        expect.true(lowest <= top <= highest, message, mistake if top > 3.5 else None)
+
+
 def response(got: object, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Return bias and weight of a one-layer model, read from its answers to single ones.
 
@@ -305,6 +316,19 @@ def test_biases_stay_in_float(student: Student, rng: torch.Generator) -> None:
             bias, _ = response(got, shape)
             what = "output for an input of zeros (it is the float bias)"
             expect.close(bias, model[0].bias.detach(), what, 1e-4, 1e-4, "biases_quantized")
+
+
+@check("quantize_model")
+def test_batch_norm_stays_in_float(student: Student, rng: torch.Generator) -> None:
+    layers = (nn.Conv2d(4, 4, 1, bias=False), nn.BatchNorm2d(4), nn.Flatten())
+    model = redraw(nn.Sequential(*layers), rng).eval()
+    with torch.no_grad():
+        model[0].weight.copy_(torch.eye(4).reshape(4, 4, 1, 1))  # on every symmetric grid
+        model[1].weight.copy_(torch.tensor([1.0, 0.7, -0.4, 0.1]))
+    got = quantized(student, model, basis_loader(rng, (4, 1, 1)), 2, 16, True)
+    _, weights = response(got, (4, 1, 1))
+    what = "factors of a batch normalisation (only conv and linear layers are quantized)"
+    expect.close(weights.diagonal(), model[1].weight.detach(), what, 2e-3, 2e-3)
 
 
 @check("quantize_model", weight=2)

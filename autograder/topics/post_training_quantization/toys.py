@@ -6,12 +6,20 @@ import copy
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from autograder.judge.checking import expect, fail
+from autograder.judge.student import Student, StudentError
+from course_utils.data import make_loader
 
 CODE_TYPES = {True: torch.int8, False: torch.uint8}
 NEAR_A_HALF = 1e-3
 FLOAT32 = 3e-7  # relative error of a quotient in float32, twice over
+
+
+def loader_of(images: Tensor, batch_size: int = 50) -> DataLoader:
+    """Return a loader over the images, in order, with labels 0."""
+    return make_loader(images, torch.zeros(len(images), dtype=torch.int64), batch_size)
 
 
 def code_limits(bits: int, signed: bool) -> tuple[int, int]:
@@ -118,6 +126,19 @@ def expect_end(
 def ends_of(values: Tensor) -> tuple[float, float]:
     """Return the smallest and the largest value."""
     return float(values.min()), float(values.max())
+
+
+def quantized(student: Student, *args: object, **kwargs: object) -> object:
+    """Call the student's quantize_model; say it clearly when the caller's model lost its layers."""
+    try:
+        return student.quantize_model(*args, **kwargs)
+    except StudentError as error:
+        if "no longer has the layers" not in error.message:
+            raise
+        fail(
+            "the layers of the caller's model were replaced: quantize a deep copy",
+            "changes_the_callers_model",
+        )
 
 
 def run(model: object, images: Tensor, what: str = "the quantized model") -> Tensor:

@@ -102,3 +102,44 @@ def calibrate__running_and_histogram(model, loader, method="minmax", percentile=
             low, high = low * f, high * f
         out[name] = (low, high)
     return out
+
+
+@alternative("calibrate")
+def calibrate__wrapped_forward(model, loader, method="minmax", percentile=99.9, bits=8):
+    """No hooks: the forward of every layer of a copy is wrapped. The mse range searches high and
+    low by turns."""
+    if method not in ("minmax", "percentile", "mse") or not 0 <= percentile <= 100:
+        raise ValueError("method or percentile")
+    check_bits(bits)
+    twin = copy.deepcopy(model).eval()
+    seen = {}
+    for name, layer in layers_of(twin).items():
+
+        def spy(x, forward=layer.forward, name=name):
+            seen.setdefault(name, []).append(x.flatten())
+            return forward(x)
+
+        layer.forward = spy
+    with torch.no_grad():
+        for images, _ in loader:
+            twin(images)
+
+    def find_range(x):
+        low, high = x.min().item(), x.max().item()
+        if method == "percentile":
+            # np.percentile's 'lower' and 'higher': values that were seen, nothing in between.
+            low = np.percentile(x.numpy(), 100 - percentile, method="lower")
+            high = np.percentile(x.numpy(), percentile, method="higher")
+
+        def error(low, high):
+            scale, zero = asymmetric_scale_zero_point(torch.tensor([low, high]), bits)
+            return (dequantize(quantize(x, scale, zero, bits, False), scale, zero) - x).norm()
+
+        if method == "mse":
+            factors = torch.linspace(0, 1, 33).tolist()
+            for _ in range(2):
+                high = min((high * f for f in factors), key=lambda end: error(low, end))
+                low = min((low * f for f in factors), key=lambda end: error(end, high))
+        return [float(low), float(high)]
+
+    return {name: find_range(torch.cat(parts)) for name, parts in seen.items()}

@@ -109,3 +109,35 @@ def quantize_model__symmetric_wrapper(model, loader, weight_bits, activation_bit
     ranges = calibrate(new, loader, "minmax")
     convert(new, "")
     return new.eval()
+
+
+@alternative("quantize_model")
+def quantize_model__weights_first(
+    model, loader, weight_bits, activation_bits, per_channel, method="minmax"
+):
+    """Calibrates the network whose weights are quantized already; fake quantization of torch."""
+    check_bits(weight_bits, "weight_bits")
+    check_bits(activation_bits, "activation_bits")
+
+    class Rounded(nn.Module):
+        def __init__(self, low, high):
+            super().__init__()
+            ends = torch.tensor([low, high])
+            self.scale, self.zero_point = asymmetric_scale_zero_point(ends, activation_bits)
+
+        def forward(self, x):
+            top = 2**activation_bits - 1
+            return torch.fake_quantize_per_tensor_affine(x, self.scale, self.zero_point, 0, top)
+
+    new, half = copy.deepcopy(model).eval().requires_grad_(False), 2 ** (weight_bits - 1)
+    for layer in layers_of(new).values():
+        scales = torch.full((len(layer.weight),), symmetric_scale(layer.weight, weight_bits))
+        if per_channel:
+            scales = symmetric_scale_per_channel(layer.weight, weight_bits)
+        zeros = torch.zeros(len(scales), dtype=torch.int32)
+        layer.weight.copy_(
+            torch.fake_quantize_per_channel_affine(layer.weight, scales, zeros, 0, -half, half - 1)
+        )
+    for name, (low, high) in calibrate(new, loader, method, bits=activation_bits).items():
+        new.set_submodule(name, nn.Sequential(Rounded(low, high), new.get_submodule(name)))
+    return new.eval()

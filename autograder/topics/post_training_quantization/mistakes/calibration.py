@@ -201,3 +201,81 @@ def calibrate__mean_of_batches(model, loader, method="minmax", percentile=99.9, 
         name: tuple(np.mean([np.percentile(x, ends) for x in parts], axis=0).tolist())
         for name, parts in values.items()
     }
+
+
+@mistake(
+    "calibrate",
+    caught_by="test_mse_range_fits_the_bits",
+    hint="ignores bits: with fewer bits the best range is smaller",
+    replay=False,
+)
+def calibrate__ignores_bits(model, loader, method="minmax", percentile=99.9, bits=8):
+    observed = copy.deepcopy(model).eval()
+    values = {name: [] for name in layers_of(observed)}
+    for name, layer in layers_of(observed).items():
+        layer.register_forward_pre_hook(
+            lambda _layer, inputs, name=name: values[name].append(inputs[0].flatten())
+        )
+    with torch.no_grad():
+        for images, _labels in loader:
+            observed(images)
+    ranges = {}
+    for name, parts in values.items():
+        x = torch.cat(parts)
+        low, high = x.min().item(), x.max().item()
+        errors = {}
+        for factor in np.linspace(0.02, 1, 50) if method == "mse" else [1.0]:
+            scale, zero = asymmetric_scale_zero_point(torch.tensor([low, high]) * factor, 8)
+            back = dequantize(quantize(x, scale, zero, 8, False), scale, zero)
+            errors[(factor * low, factor * high)] = (back - x).square().mean().item()
+        ranges[name] = min(errors, key=errors.get)
+    return ranges
+
+
+@mistake(
+    "calibrate",
+    caught_by="test_mse_range_fits_the_bits",
+    hint="takes the percentile for 'mse' as well",
+    replay=False,
+)
+def calibrate__percentile_for_mse(model, loader, method="minmax", percentile=99.9, bits=8):
+    observed = copy.deepcopy(model).eval()
+    values = {name: [] for name in layers_of(observed)}
+    for name, layer in layers_of(observed).items():
+        layer.register_forward_pre_hook(
+            lambda _layer, inputs, name=name: values[name].append(inputs[0].flatten().numpy())
+        )
+    with torch.no_grad():
+        for images, _labels in loader:
+            observed(images)
+    top = 100 if method == "minmax" else percentile
+    return {
+        name: tuple(np.percentile(np.concatenate(parts), [100 - top, top]).tolist())
+        for name, parts in values.items()
+    }
+
+
+@mistake(
+    "calibrate",
+    caught_by="test_percentile_counts_zeros",
+    hint="leaves out the zeros: a percentile counts all values",
+    replay=False,
+)
+def calibrate__percentile_without_zeros(model, loader, method="minmax", percentile=99.9, bits=8):
+    observed = copy.deepcopy(model).eval()
+    values = {name: [] for name in layers_of(observed)}
+    for name, layer in layers_of(observed).items():
+        layer.register_forward_pre_hook(
+            lambda _layer, inputs, name=name: values[name].append(inputs[0].flatten())
+        )
+    with torch.no_grad():
+        for images, _labels in loader:
+            observed(images)
+    ranges = {}
+    for name, parts in values.items():
+        x = torch.cat(parts)
+        ends = [x.min(), x.max()]
+        if method == "percentile":
+            ends = np.percentile(x[x != 0].numpy(), [100 - percentile, percentile])
+        ranges[name] = tuple(float(end) for end in ends)
+    return ranges

@@ -324,3 +324,49 @@ def quantize_model__dynamic_ranges(
         layer.weight.data = dequantize(codes, scale, 0)
         layer.register_forward_pre_hook(quantize_input)
     return quantized
+
+
+@mistake(
+    "quantize_model",
+    caught_by="test_method_of_calibration",
+    hint="ignores method: the ranges are always those of min-max",
+    replay=False,
+)
+def quantize_model__ignores_method(
+    model, loader, weight_bits, activation_bits, per_channel, method="minmax"
+):
+    quantized = copy.deepcopy(model).eval()
+    ranges = calibrate(quantized, loader)
+    for name, layer in layers_of(quantized).items():
+        scale = symmetric_scale(layer.weight, weight_bits)
+        if per_channel:
+            scale = symmetric_scale_per_channel(layer.weight, weight_bits)
+            scale = scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+        codes = quantize(layer.weight, scale, 0, weight_bits, True)
+        layer.weight.data = dequantize(codes, scale, 0)
+        ends = asymmetric_scale_zero_point(torch.tensor(ranges[name]), activation_bits)
+        quantized.set_submodule(name, QuantizedLayer(layer, *ends, activation_bits))
+    return quantized.eval()
+
+
+@mistake(
+    "quantize_model",
+    caught_by="test_method_of_calibration",
+    hint="does not tell calibrate the activations' bits, so 'mse' finds the range for 8 bits",
+    replay=False,
+)
+def quantize_model__mse_for_eight_bits(
+    model, loader, weight_bits, activation_bits, per_channel, method="minmax"
+):
+    quantized = copy.deepcopy(model).eval()
+    ranges = calibrate(quantized, loader, method)
+    for name, layer in layers_of(quantized).items():
+        scale = symmetric_scale(layer.weight, weight_bits)
+        if per_channel:
+            scale = symmetric_scale_per_channel(layer.weight, weight_bits)
+            scale = scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+        codes = quantize(layer.weight, scale, 0, weight_bits, True)
+        layer.weight.data = dequantize(codes, scale, 0)
+        ends = asymmetric_scale_zero_point(torch.tensor(ranges[name]), activation_bits)
+        quantized.set_submodule(name, QuantizedLayer(layer, *ends, activation_bits))
+    return quantized.eval()
