@@ -1,0 +1,1 @@
+"""The exam practice's workshop: questions as data, generators, the bank's build, exports."""

@@ -1,0 +1,1 @@
+"""Exam practice: questions, marks, a mock exam, and what to practise next."""
