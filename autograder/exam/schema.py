@@ -1,6 +1,6 @@
-"""What a question of the exam practice must look like, and what a lecture's list of slides.
+r"""What a question of the exam practice must look like, and what a lecture's list of slides.
 
-Texts are plain text with `code`, **bold**, LaTeX between \\( and \\), and <<name>> where a value
+Texts are plain text with `code`, **bold**, LaTeX between \( and \), and <<name>> where a value
 that a generator made goes. Nothing else is markup.
 """
 

@@ -45,13 +45,11 @@ def test_the_bank_is_fresh_and_small() -> None:
     assert BANK.stat().st_size < MEBIBYTES
 
 
-@pytest.mark.skip(reason="the bank is being written")
 def test_every_slide_has_questions() -> None:
     asked = Counter(question.slide for question in QUESTIONS.values())
     assert [slide for slide in load_lecture().slides if not asked[slide]] == []
 
 
-@pytest.mark.skip(reason="the bank is being written")
 def test_there_are_enough_of_every_kind_topic_and_difficulty() -> None:
     assert len(QUESTIONS) >= 150
     assert len([name for name in GENERATED if QUESTIONS[name].is_number]) >= 50
@@ -72,9 +70,6 @@ def test_every_question_renders_in_both_languages(bank: Bank, name: str) -> None
             assert item.prompt(language)
             assert item.solution(language)
     assert re.search("[\u4e00-\u9fff]", bank.item(name).prompt("zh"))
-    assert not re.search(
-        "[\u4e00-\u9fff]", bank.item(name).prompt("en").replace(bank.questions[name].slide, "")
-    ) or "(" in bank.item(name).prompt("en")
 
 
 @pytest.mark.parametrize("name", QUESTIONS)
@@ -114,11 +109,8 @@ def _written(value: object) -> str:
 def test_a_wrong_number_gets_its_reason(bank: Bank, name: str) -> None:
     for item in items_of(bank, name)[:20]:
         for value, why in item.wrong_numbers("zh"):
-            given = mark(
-                item, ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
-            )
-            same = [text for other, text in item.wrong_numbers("zh") if other == value]
-            assert given.whys == () or given.whys[0] in [why, *same] or len(same) == 1
+            typed = ", ".join(map(str, value)) if isinstance(value, list) else f"{value}"
+            assert why in mark(item, typed, "zh").whys
 
 
 @pytest.mark.parametrize("name", GENERATED)
