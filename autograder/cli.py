@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autograder.exam.commands import app as exam_app
 from autograder.settings import topic_names
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Builds the course's notebooks and judges what students hand in.",
 )
+
+app.add_typer(exam_app, name="exam")
 
 Topic = Annotated[str, typer.Argument(help="name of the topic, a folder under autograder/topics")]
 Workers = Annotated[int, typer.Option(min=1, help="submissions judged at the same time")]
@@ -45,8 +48,9 @@ def build(
     topics: Annotated[list[str] | None, typer.Argument(help="all when none is named")] = None,
     check: Annotated[bool, typer.Option(help="only say whether notebooks/ is stale")] = False,
 ) -> None:
-    """Build the notebooks from their sources."""
+    """Build the notebooks from their sources, and the exam's questions."""
     from autograder.authoring.build import build_topic, stale
+    from autograder.exam.build import build_exam, exam_is_stale
 
     try:
         for topic in topics or topic_names():
@@ -55,6 +59,11 @@ def build(
             elif differences := stale(topic):
                 print(*differences, sep="\n")
                 raise typer.Exit(1)
+        if not topics and not check:
+            print(*build_exam(), sep="\n")
+        elif not topics and (differences := exam_is_stale()):
+            print(*differences, sep="\n")
+            raise typer.Exit(1)
     except (ValueError, RuntimeError) as problem:
         raise _stop(problem) from None
 

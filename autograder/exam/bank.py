@@ -27,7 +27,7 @@ BANK = REPOSITORY / "course_utils" / "exam" / "bank.json"
 VARIANTS = 200
 ATTEMPTS = 400
 # So long a new variant must differ from all before it; small recipes may run out of new ones.
-WANT_NEW = 40
+WANT_NEW = 10
 DIGITS = 10
 
 

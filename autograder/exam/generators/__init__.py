@@ -12,7 +12,10 @@ import pkgutil
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from random import Random
+from types import ModuleType
 from typing import Any
+
+from autograder.authoring.reference import load_reference
 
 Values = dict[str, Any]
 Generator = Callable[[Random], Values | None]
@@ -34,6 +37,12 @@ def generators() -> dict[str, Generator]:
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
     return dict(_KNOWN)
+
+
+@lru_cache
+def solutions(topic: str) -> ModuleType:
+    """Return the reference solutions of a topic; asked for so often that it looks only once."""
+    return load_reference(topic)
 
 
 def show(number: float, places: int = 4) -> str:

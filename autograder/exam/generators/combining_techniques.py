@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, grouped
+from autograder.exam.generators import Values, fixed, generator, grouped, solutions
 
 CAPSTONE = "combining_techniques"
 
@@ -37,7 +36,7 @@ def clustered_and_quantized(rng: Random) -> Values:
     """Bytes of a clustered layer whose codebook is quantized, codes packed."""
     count, bits = rng.randint(10, 90) * 80, rng.choice([3, 4, 5, 6])
     packed = count * bits // 8
-    ratio = load_reference("weight_clustering").compression_ratio(count, 2**bits)
+    ratio = solutions("weight_clustering").compression_ratio(count, 2**bits)
     # The reference's codebook has 32 bits an entry: what remains must be the codes.
     if round(32 * count / ratio - 32 * 2**bits) != packed * 8:
         raise AssertionError("the reference disagrees")
@@ -84,7 +83,7 @@ def pareto_points(rng: Random) -> Values:
     sizes = rng.sample(range(5, 60), 6)
     accuracies = [rng.randint(80, 92) for _ in range(6)]
     points = [(float(s), a / 100) for s, a in zip(sizes, accuracies, strict=True)]
-    front = set(load_reference(CAPSTONE).pareto_front(points))
+    front = set(solutions(CAPSTONE).pareto_front(points))
     if not 2 <= len(front) <= 4 or len(set(accuracies)) < 6:
         return None
     names = "ABCDEF"

@@ -8,8 +8,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, grouped, show, summed
+from autograder.exam.generators import Values, fixed, generator, grouped, show, solutions, summed
 
 TOPIC = "dynamic_computation"
 
@@ -33,7 +32,7 @@ def expected_macs(rng: Random) -> Values:
     counts = [first, second, 100 - first - second]
     if counts[2] < 5:
         return None
-    key = load_reference(TOPIC).expected_macs(counts, [float(m) for m in macs])
+    key = solutions(TOPIC).expected_macs(counts, [float(m) for m in macs])
     total = [macs[0], macs[0] + macs[1], sum(macs)]
     return {
         "m0": macs[0], "m1": macs[1], "m2": macs[2],
@@ -53,7 +52,7 @@ def macs_saved(rng: Random) -> Values:
     early, full = rng.randint(2, 9) / 10, rng.randint(20, 60) / 10
     percent = rng.randint(4, 18) * 5
     counts, macs = [percent, 100 - percent], [early, full - early]
-    mean = load_reference(TOPIC).expected_macs(counts, macs)
+    mean = solutions(TOPIC).expected_macs(counts, macs)
     return {
         "early": show(early, 1),
         "full": show(full, 1),
@@ -72,7 +71,7 @@ def entropy_confidence(rng: Random) -> Values:
     """Confidence by entropy: 1 - H / log C."""
     classes = rng.choice([3, 4])
     shares = _shares(rng, classes)
-    key = float(load_reference(TOPIC).confidence(_tensor([shares]).log(), "entropy")[0])
+    key = float(solutions(TOPIC).confidence(_tensor([shares]).log(), "entropy")[0])
     entropy = -sum(p * math.log(p) for p in shares)
     return {
         "shares": shares,
@@ -92,7 +91,7 @@ def entropy_confidence(rng: Random) -> Values:
 def entropy_value(rng: Random) -> Values:
     """Entropy of a distribution, in nats."""
     shares = _shares(rng, 3)
-    confidence = float(load_reference(TOPIC).confidence(_tensor([shares]).log(), "entropy")[0])
+    confidence = float(solutions(TOPIC).confidence(_tensor([shares]).log(), "entropy")[0])
     key = (1 - confidence) * math.log(3)
     return {
         "shares": shares,
@@ -119,7 +118,7 @@ def top1_exit(rng: Random) -> Values:
         rows.append([top, second, round(1 - top - second, 2)])
     if any(max(row) != row[0] or min(row) <= 0 for row in rows):
         return None
-    confidences = load_reference(TOPIC).confidence(_tensor(rows).log(), "top1")
+    confidences = solutions(TOPIC).confidence(_tensor(rows).log(), "top1")
     if [round(float(c), 2) for c in confidences] != tops:
         raise AssertionError("the reference disagrees")
     return {
@@ -164,7 +163,7 @@ def smallest_threshold(rng: Random) -> Values:
     correct = [True, True, rng.random() < 0.7, True, rng.random() < 0.6, False]
     target = rng.choice([0.7, 0.75, 0.8])
     try:
-        key = load_reference(TOPIC).choose_threshold(_tensor(values), torch.tensor(correct), target)
+        key = solutions(TOPIC).choose_threshold(_tensor(values), torch.tensor(correct), target)
     except ValueError:
         return None
     shares = [sum(correct[: n + 1]) / (n + 1) for n in range(6)]
@@ -192,7 +191,7 @@ def exit_loss(rng: Random) -> Values:
     weights = [rng.choice([0.1, 0.2, 0.3, 0.5]) for _ in range(2)] + [1.0]
     # Two classes with logits (a, 0) have the loss log(1 + exp(-a)) for the first class.
     logits = [_tensor([[-math.log(math.expm1(loss)), 0.0]]) for loss in losses]
-    key = float(load_reference(TOPIC).early_exit_loss(logits, torch.tensor([0]), weights))
+    key = float(solutions(TOPIC).early_exit_loss(logits, torch.tensor([0]), weights))
     key = round(key, 6)
     return {
         "losses": losses,
@@ -217,7 +216,7 @@ def width_for_budget(rng: Random) -> Values:
     budget = round(rng.uniform(macs[0.25] + 0.05, macs[1.0] - 0.05), 1)
     if any(abs(value - budget) < 0.06 for value in macs.values()) or budget < macs[0.25]:
         return None
-    key = load_reference(TOPIC).width_for_budget(macs, budget)
+    key = solutions(TOPIC).width_for_budget(macs, budget)
     place = widths.index(key)
     return {
         "m1": macs[0.25], "m2": macs[0.5], "m3": macs[0.75], "m4": macs[1.0],
@@ -235,7 +234,7 @@ def slimmable_channels(rng: Random) -> Values:
     """Weights that a slimmable layer uses at a width."""
     inputs, outputs = rng.choice([8, 12, 16, 20, 30]), rng.choice([10, 16, 24, 32, 50])
     width = rng.choice([0.25, 0.5, 0.75])
-    layer = load_reference(TOPIC).SlimmableLinear(inputs, outputs)
+    layer = solutions(TOPIC).SlimmableLinear(inputs, outputs)
     used_in, used_out = math.ceil(width * inputs), math.ceil(width * outputs)
     if layer(torch.zeros(1, used_in), width).shape[1] != used_out:
         raise AssertionError("the reference disagrees")

@@ -8,8 +8,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, show, summed
+from autograder.exam.generators import Values, fixed, generator, show, solutions, summed
 
 TOPIC = "knowledge_distillation"
 
@@ -19,7 +18,7 @@ def _tensor(values: list[float]) -> Tensor:
 
 
 def _softmax(logits: list[float], temperature: float) -> list[float]:
-    found = load_reference(TOPIC).softmax_with_temperature(_tensor(logits), temperature)
+    found = solutions(TOPIC).softmax_with_temperature(_tensor(logits), temperature)
     return [float(share) for share in found]
 
 
@@ -124,7 +123,7 @@ def similarity_entry(rng: Random) -> Values:
         shares.append([first / 100, second / 100, (100 - first - second) / 100])
     labels = [0, 0, 0, 1, 1]
     rng.shuffle(labels)
-    found = load_reference(TOPIC).class_similarity(_tensor(shares), torch.tensor(labels), 3)
+    found = solutions(TOPIC).class_similarity(_tensor(shares), torch.tensor(labels), 3)
     picked = [row[1] for row, label in zip(shares, labels, strict=True) if label == 0]
     rows = "; ".join(
         f"{['cat', 'dog', 'fox'][label]}: ({', '.join(show(s, 2) for s in row)})"
@@ -146,7 +145,7 @@ def soft_cross_entropy(rng: Random) -> Values:
     logits = [float(z) for z in rng.sample(range(-1, 5), 3)]
     label = rng.randrange(3)
     zero = _tensor([[0.0, 0.0, 0.0]])
-    loss = load_reference(TOPIC).distillation_loss(
+    loss = solutions(TOPIC).distillation_loss(
         _tensor([logits]), zero, torch.tensor([label]), 1.0, 1.0
     )
     share = _softmax(logits, 1.0)[label]
@@ -167,7 +166,7 @@ def kl_divergence(rng: Random) -> Values:
     """KL(teacher || student) of two given distributions over three classes."""
     teacher = _shares(rng)
     student = _shares(rng)
-    loss = load_reference(TOPIC).distillation_loss(
+    loss = solutions(TOPIC).distillation_loss(
         _tensor([student]).log(), _tensor([teacher]).log(), torch.tensor([0]), 1.0, 0.0
     )
     reverse = sum(q * math.log(q / p) for p, q in zip(teacher, student, strict=True))
@@ -198,7 +197,7 @@ def whole_distillation_loss(rng: Random) -> Values:
     teacher = [float(z) for z in rng.sample(range(-1, 7), 3)]
     label, temperature = rng.randrange(3), rng.choice([2, 3, 4])
     alpha = rng.choice([0.1, 0.3, 0.5, 0.7, 0.9])
-    reference = load_reference(TOPIC).distillation_loss
+    reference = solutions(TOPIC).distillation_loss
 
     def loss(share: float) -> float:
         arguments = _tensor([student]), _tensor([teacher]), torch.tensor([label])

@@ -6,8 +6,7 @@ from random import Random
 
 import torch
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, grouped, matrix, show
+from autograder.exam.generators import Values, fixed, generator, grouped, matrix, show, solutions
 
 TOPIC = "network_pruning"
 
@@ -48,9 +47,7 @@ def smallest_kept(rng: Random) -> Values:
     """Magnitude of the smallest weight that survives a given sparsity."""
     weights = _weights(rng, 10)
     sparsity = rng.choice([0.3, 0.4, 0.5, 0.6, 0.7])
-    keep = load_reference(TOPIC).magnitude_mask(
-        torch.tensor(weights, dtype=torch.float64), sparsity
-    )
+    keep = solutions(TOPIC).magnitude_mask(torch.tensor(weights, dtype=torch.float64), sparsity)
     kept = [abs(w) for w, k in zip(weights, keep.tolist(), strict=True) if k]
     gone = sorted(abs(w) for w, k in zip(weights, keep.tolist(), strict=True) if not k)
     return {
@@ -69,7 +66,7 @@ def csr_pointers(rng: Random) -> Values:
     """Row pointers of a small matrix with one empty row."""
     rows = _sparse(rng, 4, 5, rng.randint(6, 9))
     rows[rng.randrange(1, 3)] = [0] * 5
-    pointers = load_reference(TOPIC).dense_to_csr(torch.tensor(rows, dtype=torch.float64))[2]
+    pointers = solutions(TOPIC).dense_to_csr(torch.tensor(rows, dtype=torch.float64))[2]
     counts = [sum(value != 0 for value in row) for row in rows]
     key = [int(pointer) for pointer in pointers]
     return {
@@ -85,7 +82,7 @@ def csr_pointers(rng: Random) -> Values:
 def csr_columns(rng: Random) -> Values:
     """Column indices of a small matrix."""
     rows = _sparse(rng, 3, 5, rng.randint(5, 7))
-    columns = load_reference(TOPIC).dense_to_csr(torch.tensor(rows, dtype=torch.float64))[1]
+    columns = solutions(TOPIC).dense_to_csr(torch.tensor(rows, dtype=torch.float64))[1]
     pairs = [(r, c) for c in range(5) for r in range(3) if rows[r][c]]
     key = [int(column) for column in columns]
     return {
@@ -101,7 +98,7 @@ def csr_times_vector(rng: Random) -> Values:
     """One element of a matrix-vector product, from the three CSR arrays."""
     rows = _sparse(rng, 3, 4, rng.randint(6, 8))
     x = [rng.randint(1, 5) for _ in range(4)]
-    reference = load_reference(TOPIC)
+    reference = solutions(TOPIC)
     values, columns, pointers = reference.dense_to_csr(torch.tensor(rows, dtype=torch.float64))
     product = reference.csr_matvec(values, columns, pointers, torch.tensor(x, dtype=torch.float64))
     row = rng.randrange(1, 3)
@@ -127,9 +124,9 @@ def _layout(rng: Random, layout: str) -> Values:
     rows, columns = rng.randint(2, 20) * 50, rng.randint(2, 20) * 50
     percent = rng.choice([60, 70, 75, 80, 90, 95])
     nonzeros = rows * columns * (100 - percent) // 100
-    size = load_reference(TOPIC).storage_bytes(rows, columns, nonzeros, layout)
+    size = solutions(TOPIC).storage_bytes(rows, columns, nonzeros, layout)
     pointers = {"csr": rows + 1, "csc": columns + 1, "coo": 0}[layout]
-    dense = load_reference(TOPIC).storage_bytes(rows, columns, nonzeros, "dense")
+    dense = solutions(TOPIC).storage_bytes(rows, columns, nonzeros, "dense")
     other = columns + 1 if layout == "csr" else rows + 1
     return {
         "rows": grouped(rows),
@@ -175,9 +172,7 @@ def csr_break_even(rng: Random) -> Values:
     """Sparsity above which CSR is smaller than dense."""
     rows, columns = rng.randint(2, 30) * 20, rng.randint(4, 40) * 20
     value_bytes, index_bytes = rng.choice([(4, 4), (4, 4), (4, 2), (4, 8), (2, 2), (2, 4)])
-    sparsity = load_reference(TOPIC).break_even_sparsity(
-        rows, columns, "csr", value_bytes, index_bytes
-    )
+    sparsity = solutions(TOPIC).break_even_sparsity(rows, columns, "csr", value_bytes, index_bytes)
     entries, both = rows * columns, value_bytes + index_bytes
     return {
         "rows": rows,
@@ -205,7 +200,7 @@ def apoz_of_neuron(rng: Random) -> Values:
         [rng.choice([0, 0, 0, rng.randint(1, 29) / 10]) for _ in range(neurons)]
         for _ in range(images)
     ]
-    found = load_reference(TOPIC).apoz(torch.tensor(rows, dtype=torch.float64))
+    found = solutions(TOPIC).apoz(torch.tensor(rows, dtype=torch.float64))
     neuron = rng.randrange(neurons)
     zeros = sum(row[neuron] == 0 for row in rows)
     if zeros in (0, images):
@@ -231,7 +226,7 @@ def apoz_before_relu(rng: Random) -> Values:
     values = [rng.choice([-1, -1, 1]) * rng.randint(1, 30) / 10 for _ in range(count)]
     values[rng.randrange(count)] = 0.0
     after = torch.tensor(values, dtype=torch.float64).relu().unsqueeze(1)
-    key = float(load_reference(TOPIC).apoz(after)[0])
+    key = float(solutions(TOPIC).apoz(after)[0])
     return {
         "values": values,
         "after": [max(value, 0.0) for value in values],
@@ -251,7 +246,7 @@ def apoz_of_channel(rng: Random) -> Values:
         [[rng.choice([0, 0, rng.randint(1, 9)]) for _ in range(3)] for _ in range(2)]
         for _ in range(2)
     ]
-    found = load_reference(TOPIC).apoz(torch.tensor(maps, dtype=torch.float64).unsqueeze(1))
+    found = solutions(TOPIC).apoz(torch.tensor(maps, dtype=torch.float64).unsqueeze(1))
     zeros = sum(value == 0 for one in maps for row in one for value in row)
     return {
         "first": matrix(maps[0]),
@@ -269,9 +264,7 @@ def neurons_kept(rng: Random) -> Values:
     """How many neurons a threshold on APoZ keeps; a value equal to it stays."""
     values = [rng.randint(20, 98) / 100 for _ in range(8)]
     threshold = rng.choice(values)
-    kept = load_reference(TOPIC).select_neurons(
-        torch.tensor(values, dtype=torch.float64), threshold
-    )
+    kept = solutions(TOPIC).select_neurons(torch.tensor(values, dtype=torch.float64), threshold)
     return {
         "values": values,
         "threshold": show(threshold, 2),
@@ -288,7 +281,7 @@ def linear_parameters_left(rng: Random) -> Values:
     a, b, c = rng.randint(4, 16) * 50, rng.randint(4, 10) * 50, rng.choice([10, 20, 100])
     keep = b - rng.randint(1, b // 25) * 10
     layer, following = torch.nn.Linear(a, b), torch.nn.Linear(b, c)
-    small = load_reference(TOPIC).remove_neurons(layer, following, torch.arange(keep))
+    small = solutions(TOPIC).remove_neurons(layer, following, torch.arange(keep))
     key = sum(p.numel() for part in small for p in part.parameters())
     return {
         "a": a,
@@ -378,7 +371,7 @@ def global_or_layer(rng: Random) -> Values:
         return None
     percent = rng.choice([40, 50, 60])
     both = torch.tensor(first + second, dtype=torch.float64)
-    mask = load_reference(TOPIC).magnitude_mask(both, percent / 100)
+    mask = solutions(TOPIC).magnitude_mask(both, percent / 100)
     key = int((~mask[:5]).sum())
     gone = sorted(abs(float(w)) for w, keep in zip(both, mask, strict=True) if not keep)
     return {

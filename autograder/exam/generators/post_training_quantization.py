@@ -7,8 +7,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, grouped, show, summed
+from autograder.exam.generators import Values, fixed, generator, grouped, show, solutions, summed
 
 TOPIC = "post_training_quantization"
 MILLION = 10**6
@@ -22,7 +21,7 @@ def _tensor(values: list[float]) -> Tensor:
 def size_of_model(rng: Random) -> Values:
     """MiB of a network with a number of bits for each parameter."""
     millions, bits = rng.randint(5, 140), rng.choice([4, 8, 16, 32])
-    key = load_reference(TOPIC).model_size_mib(millions * MILLION, bits)
+    key = solutions(TOPIC).model_size_mib(millions * MILLION, bits)
     return {
         "millions": millions,
         "bits": bits,
@@ -39,7 +38,7 @@ def size_of_model(rng: Random) -> Values:
 def size_difference(rng: Random) -> Values:
     """MiB that are saved when parameters take fewer bits."""
     millions, bits = rng.randint(3, 120), rng.choice([2, 4, 8, 16])
-    size = load_reference(TOPIC).model_size_mib
+    size = solutions(TOPIC).model_size_mib
     before, after = size(millions * MILLION, 32), size(millions * MILLION, bits)
     return {
         "millions": millions,
@@ -58,7 +57,7 @@ def parameters_from_size(rng: Random) -> Values:
     """How many million parameters fit into a given number of MiB."""
     limit, bits = rng.choice([8, 10, 16, 20, 32, 50, 64, 100]), rng.choice([4, 8, 16, 32])
     key = limit * 2**20 * 8 / bits / MILLION
-    back = load_reference(TOPIC).model_size_mib(round(key * MILLION), bits)
+    back = solutions(TOPIC).model_size_mib(round(key * MILLION), bits)
     if abs(back - limit) > 1e-3:
         raise AssertionError("the reference disagrees")
     return {
@@ -85,7 +84,7 @@ def symmetric_scale(rng: Random) -> Values:
     if largest == max(values) or largest < 0.5:
         return None
     top = 2 ** (bits - 1) - 1
-    key = load_reference(TOPIC).symmetric_scale(_tensor(values), bits)
+    key = solutions(TOPIC).symmetric_scale(_tensor(values), bits)
     return {
         "values": values,
         "bits": bits,
@@ -105,7 +104,7 @@ def symmetric_codes(rng: Random) -> Values:
     """Codes of a small vector, symmetric."""
     bits = rng.choice([3, 4])
     values = _values(rng, 4, -200, 200)
-    reference = load_reference(TOPIC)
+    reference = solutions(TOPIC)
     scale = reference.symmetric_scale(_tensor(values), bits)
     quotients = [value / scale for value in values]
     if any(abs(abs(q) % 1 - 0.5) < 0.06 for q in quotients) or max(map(abs, values)) < 0.5:
@@ -130,7 +129,7 @@ def quantization_error(rng: Random) -> Values:
     largest = rng.randint(8, 30) / 10
     value = rng.randint(-90, 90) / 100 * largest
     value = round(value, 2)
-    reference = load_reference(TOPIC)
+    reference = solutions(TOPIC)
     scale = reference.symmetric_scale(_tensor([largest]), bits)
     quotient = value / scale
     if abs(abs(quotient) % 1 - 0.5) < 0.06:
@@ -170,7 +169,7 @@ def asymmetric_scale(rng: Random) -> Values:
     if ends is None:
         return None
     low, high = ends
-    key, _ = load_reference(TOPIC).asymmetric_scale_zero_point(_tensor([low, high]), bits)
+    key, _ = solutions(TOPIC).asymmetric_scale_zero_point(_tensor([low, high]), bits)
     return {
         "low": show(low, 1),
         "high": show(high, 1),
@@ -193,7 +192,7 @@ def zero_point(rng: Random) -> Values:
     if ends is None:
         return None
     low, high = ends
-    reference = load_reference(TOPIC)
+    reference = solutions(TOPIC)
     scale, key = reference.asymmetric_scale_zero_point(_tensor([low, high]), bits)
     return {
         "low": show(low, 1),
@@ -215,7 +214,7 @@ def zero_point_positive(rng: Random) -> Values:
     """Asymmetric parameters of values that are all positive: the range is extended to zero."""
     bits = rng.choice([4, 8])
     low, high = rng.randint(2, 20) / 10, rng.randint(30, 90) / 10
-    key, zero = load_reference(TOPIC).asymmetric_scale_zero_point(_tensor([low, high]), bits)
+    key, zero = solutions(TOPIC).asymmetric_scale_zero_point(_tensor([low, high]), bits)
     if zero != 0:
         raise AssertionError("the reference disagrees")
     return {
@@ -241,7 +240,7 @@ def asymmetric_codes(rng: Random) -> Values:
     beyond = round(scale * (top - zero + rng.randint(2, 6)), 3)
     values = [*inside, beyond]
     rng.shuffle(values)
-    codes = load_reference(TOPIC).quantize(_tensor(values), scale, zero, 4, False)
+    codes = solutions(TOPIC).quantize(_tensor(values), scale, zero, 4, False)
     unclamped = [round(value / scale) + zero for value in values]
     return {
         "values": values,
@@ -261,7 +260,7 @@ def dequantized_value(rng: Random) -> Values:
     code = rng.randint(0, 255)
     if abs(code - zero) < 5:
         return None
-    found = load_reference(TOPIC).dequantize(torch.tensor([code], dtype=torch.uint8), scale, zero)
+    found = solutions(TOPIC).dequantize(torch.tensor([code], dtype=torch.uint8), scale, zero)
     key = round(float(found[0]), 6)
     return {
         "scale": scale,
@@ -281,7 +280,7 @@ def saturated_value(rng: Random) -> Values:
     scale = rng.choice([0.01, 0.02, 0.03, 0.04])
     over = rng.randint(20, 90)
     value = round(scale * (127 + over), 2)
-    reference = load_reference(TOPIC)
+    reference = solutions(TOPIC)
     code = reference.quantize(_tensor([value]), scale, 0, 8, True)
     back = float(reference.dequantize(code, scale, 0)[0])
     return {
@@ -305,7 +304,7 @@ def per_channel_scale(rng: Random) -> Values:
     largest = max(map(abs, rows[0]))
     if largest >= max(map(abs, rows[1])) or largest < 0.3:
         return None
-    found = load_reference(TOPIC).symmetric_scale_per_channel(_tensor(rows), bits, 0)
+    found = solutions(TOPIC).symmetric_scale_per_channel(_tensor(rows), bits, 0)
     return {
         "first": rows[0],
         "second": rows[1],
@@ -325,7 +324,7 @@ def integer_dot_product(rng: Random) -> Values:
     inputs = [rng.randint(0, 15) for _ in range(3)]
     weights = [rng.choice([-1, 1]) * rng.randint(1, 7) for _ in range(3)]
     zero, bias = rng.randint(2, 8), rng.randint(-20, 20)
-    sums = load_reference(TOPIC).integer_linear(
+    sums = solutions(TOPIC).integer_linear(
         torch.tensor([inputs], dtype=torch.uint8),
         zero,
         torch.tensor([weights], dtype=torch.int8),

@@ -6,8 +6,7 @@ from random import Random
 
 import torch
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, generator, show
+from autograder.exam.generators import Values, generator, show, solutions
 
 TOPIC = "quantization_aware_training"
 
@@ -21,7 +20,7 @@ def fake_quantized(rng: Random) -> Values:
     quotient = value / scale
     if abs(abs(quotient) % 1 - 0.5) < 0.08 or abs(quotient - round(quotient)) < 0.1:
         return None
-    found = load_reference(TOPIC).fake_quantize(
+    found = solutions(TOPIC).fake_quantize(
         torch.tensor([value], dtype=torch.float64), scale, 0, bits, True
     )
     key = round(float(found[0]), 6)
@@ -48,7 +47,7 @@ def passing_gradients(rng: Random) -> Values:
     if any(low - scale < v < low + 0.01 or high - 0.01 < v < high + scale for v in values):
         return None
     x = torch.tensor(values, dtype=torch.float64, requires_grad=True)
-    load_reference(TOPIC).fake_quantize(x, scale, 0, bits, True).sum().backward()
+    solutions(TOPIC).fake_quantize(x, scale, 0, bits, True).sum().backward()
     key = int((x.grad > 0.5).sum())
     if key in (0, 5):
         return None
@@ -71,7 +70,7 @@ def moving_average(rng: Random) -> Values:
     """Upper end of a moving-average observer after three batches."""
     momentum = rng.choice([0.8, 0.9, 0.95])
     tops = [rng.randint(10, 90) / 10 for _ in range(3)]
-    observer = load_reference(TOPIC).MovingAverageObserver(momentum)
+    observer = solutions(TOPIC).MovingAverageObserver(momentum)
     observer.train()
     for top in tops:
         observer(torch.tensor([0.0, top], dtype=torch.float64))
@@ -104,7 +103,7 @@ def small_steps(rng: Random) -> Values:
     code, step = rng.randint(-2, 1), rng.choice([0.01, 0.02, 0.004])
     start = code * scale
     key = int((scale / 2) / step + 1e-9) + 1
-    fake = load_reference(TOPIC).fake_quantize
+    fake = solutions(TOPIC).fake_quantize
 
     def code_after(steps: int) -> int:
         weight = torch.tensor([start + steps * step], dtype=torch.float64)

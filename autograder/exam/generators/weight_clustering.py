@@ -8,8 +8,7 @@ from random import Random
 import torch
 from torch import Tensor
 
-from autograder.authoring.reference import load_reference
-from autograder.exam.generators import Values, fixed, generator, grouped, show, summed
+from autograder.exam.generators import Values, fixed, generator, grouped, show, solutions, summed
 
 TOPIC = "weight_clustering"
 
@@ -24,7 +23,7 @@ def codebook_ratio(rng: Random) -> Values:
     count = rng.choice([500, 1000, 2000, 5000, 10000, 20000])
     k = rng.choice([3, 4, 5, 6, 8, 10, 12, 16, 20, 32, 50, 64])
     bits = math.ceil(math.log2(k))
-    key = load_reference(TOPIC).compression_ratio(count, k)
+    key = solutions(TOPIC).compression_ratio(count, k)
     after = count * bits + 32 * k
     return {
         "count": grouped(count),
@@ -47,7 +46,7 @@ def bytes_clustered(rng: Random) -> Values:
     """Bytes of a clustered layer: packed codes and a float32 codebook."""
     count, bits = rng.randint(10, 90) * 800, rng.choice([2, 3, 4, 5, 6])
     k = 2**bits
-    packed = load_reference(TOPIC).pack_codes(torch.zeros(count, dtype=torch.int64), bits)
+    packed = solutions(TOPIC).pack_codes(torch.zeros(count, dtype=torch.int64), bits)
     key = packed.numel() + 4 * k
     return {
         "count": grouped(count),
@@ -68,7 +67,7 @@ def bits_for_clusters(rng: Random) -> Values:
     """Bits of a code for k clusters."""
     k = rng.choice([n for n in range(3, 200) if n & (n - 1)] + [4, 8, 16, 32, 64, 128])
     key = math.ceil(math.log2(k))
-    ratio = load_reference(TOPIC).compression_ratio(10**6, k)
+    ratio = solutions(TOPIC).compression_ratio(10**6, k)
     if round((32 * 10**6 / ratio - 32 * k) / 10**6) != key:
         raise AssertionError("the reference disagrees")
     return {
@@ -90,9 +89,7 @@ def kmeans_step(rng: Random) -> Values:
     if any(v == middle for v in values) or min(map(len, groups)) < 2:
         return None
     codes = torch.tensor([0] * len(groups[0]) + [1] * len(groups[1]))
-    gradient = load_reference(TOPIC).centroid_gradient(
-        _tensor([float(v) for v in values]), codes, 2
-    )
+    gradient = solutions(TOPIC).centroid_gradient(_tensor([float(v) for v in values]), codes, 2)
     pick = rng.randrange(2)
     # The sum over a cluster is what the reference adds up for a gradient as well.
     key = float(gradient[pick]) / len(groups[pick])
@@ -119,7 +116,7 @@ def kmeans_converged(rng: Random) -> Values:
     high = sorted(rng.sample(range(25, 45), 3))
     values = low + high
     rng.shuffle(values)
-    codebook, _ = load_reference(TOPIC).kmeans_1d(_tensor([float(v) for v in values]), 2)
+    codebook, _ = solutions(TOPIC).kmeans_1d(_tensor([float(v) for v in values]), 2)
     return {
         "values": values,
         "low": low,
@@ -142,7 +139,7 @@ def nearest_codes(rng: Random) -> Values:
     if any(d[1] - d[0] < 0.03 for d in distances):
         return None
     key = [min(range(4), key=lambda n: abs(w - book[n])) for w in weights]
-    loss = load_reference(TOPIC).cluster_loss(_tensor(weights), _tensor(book))
+    loss = solutions(TOPIC).cluster_loss(_tensor(weights), _tensor(book))
     if abs(float(loss) - sum((w - book[n]) ** 2 for w, n in zip(weights, key, strict=True))) > 1e-9:
         raise AssertionError("the reference disagrees")
     return {
@@ -161,7 +158,7 @@ def cluster_loss(rng: Random) -> Values:
     weights = [rng.randint(-90, 90) / 100 for _ in range(4)]
     if any(abs(abs(w - book[0]) - abs(w - book[1])) < 0.03 for w in weights):
         return None
-    key = float(load_reference(TOPIC).cluster_loss(_tensor(weights), _tensor(book)))
+    key = float(solutions(TOPIC).cluster_loss(_tensor(weights), _tensor(book)))
     distances = [min(abs(w - c) for c in book) for w in weights]
     if key < 0.01:
         return None
@@ -187,7 +184,7 @@ def cluster_loss_gradient(rng: Random) -> Values:
     if distances[1] - distances[0] < 0.04 or distances[0] < 0.03:
         return None
     x = torch.tensor([weight], dtype=torch.float64, requires_grad=True)
-    load_reference(TOPIC).cluster_loss(x, _tensor(book)).backward()
+    solutions(TOPIC).cluster_loss(x, _tensor(book)).backward()
     nearest = min(book, key=lambda c: abs(weight - c))
     key = float(x.grad[0])
     return {
@@ -211,7 +208,7 @@ def centroid_gradient(rng: Random) -> Values:
     count = codes.count(pick)
     if count < 2:
         return None
-    found = load_reference(TOPIC).centroid_gradient(_tensor(gradients), torch.tensor(codes), 3)
+    found = solutions(TOPIC).centroid_gradient(_tensor(gradients), torch.tensor(codes), 3)
     key = float(found[pick])
     if abs(key) < 0.05:
         return None
@@ -236,7 +233,7 @@ def huffman_bits(rng: Random) -> Values:
     if len(set(counts)) < 4:
         return None
     codes = torch.tensor([symbol for symbol, count in enumerate(counts) for _ in range(count)])
-    lengths, total = load_reference(TOPIC).huffman_code(codes)
+    lengths, total = solutions(TOPIC).huffman_code(codes)
     sums = sorted(counts)
     merged = f"{sums[0]} + {sums[1]} = {sums[0] + sums[1]}"
     if total >= 2 * sum(counts):
