@@ -35,7 +35,7 @@ class ClassMark:
 
 
 def mark_class(paper: Paper, answers: Path) -> list[ClassMark]:
-    """Mark every row of a CSV file with the columns student, 1, 2, 3, …
+    """Mark every row of a CSV file with a column `student` and one per question.
 
     A missing column or empty cell is a question without an answer.
 

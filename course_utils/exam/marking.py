@@ -83,13 +83,16 @@ def _mark_positions(item: Item, answer: Any) -> Mark:
     key = item.key
     if not isinstance(answer, list) or len(answer) != len(key):
         return Mark(0.0, unreadable=True)
+    if not all(one is None or isinstance(one, int) for one in answer):
+        return Mark(0.0, unreadable=True)
     if all(one is None for one in answer):
         return Mark(0.0, answered=False)
     if item.question.kind == "matching":
         return Mark(sum(a == b for a, b in zip(answer, key, strict=True)) / len(key))
     follow = set(pairwise(answer))
     wanted = list(pairwise(key))
-    doubled = len(set(answer)) < len(answer)
+    given = [one for one in answer if one is not None]
+    doubled = len(set(given)) < len(given)
     return Mark(0.0 if doubled else sum(pair in follow for pair in wanted) / len(wanted))
 
 

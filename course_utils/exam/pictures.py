@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,7 +22,13 @@ def picture(drawing: str, data: Mapping[str, Any]) -> bytes:
     Raises:
         KeyError: there is no such drawing.
     """
-    return _png(DRAWINGS[drawing], (6.0, 3.6), **data)
+    return _picture(drawing, json.dumps(data))
+
+
+@lru_cache(maxsize=64)
+def _picture(drawing: str, data: str) -> bytes:
+    """Draw once what is shown again after each change of language."""
+    return _png(DRAWINGS[drawing], (6.0, 3.6), **json.loads(data))
 
 
 def topic_chart(scores: Mapping[str, tuple[float, int]]) -> bytes:
