@@ -28,6 +28,8 @@ VARIANTS = 200
 ATTEMPTS = 400
 # So long a new variant must differ from all before it; small recipes may run out of new ones.
 WANT_NEW = 10
+# A tolerance is at most this share of the key, or else of the size of the last place.
+WIDEST = 0.06
 DIGITS = 10
 
 
@@ -121,12 +123,19 @@ def clash(question: Question, values: Values) -> str:
     if isinstance(key, list):
         wrong = [fill_value(wrong.value, values) for wrong in question.wrong]
         return f"a wrong answer equals the key {key}" if key in wrong else ""
+    if question.decimals and question.slack > max(WIDEST * abs(key), last_place(question)):
+        return f"the key {key} is too small for a tolerance of {question.slack}"
     for wrong in question.wrong:
         value = fill_value(wrong.value, values)
         # Twice the slack, so that a wrong number that was rounded is refused as well.
         if abs(value - key) <= 2 * question.slack + 1e-9:
             return f"the wrong value {value} is too near the key {key}"
     return ""
+
+
+def last_place(question: Question) -> float:
+    """Return one and a half units of the last decimal that is asked for."""
+    return 1.5 * 10**-question.decimals
 
 
 def _choices(question: Question) -> Iterator[list[Any]]:

@@ -149,7 +149,10 @@ class MockView:
         self._exam.save()
 
     def _beginning(self, language: str) -> list[widgets.Widget]:
+        # New options would choose the first one.
+        chosen = self.length.value
         self.length.options = [(say("minutes", language, number=n), n) for n in LENGTHS]
+        self.length.value = chosen
         self.length.description = say("length", language)
         self.seed.description = say("seed", language)
         self.start.description = say("start", language)

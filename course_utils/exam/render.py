@@ -17,6 +17,8 @@ CODE = re.compile(r"`([^`]+)`")
 BOLD = re.compile(r"\*\*([^*]+)\*\*")
 THOUSANDS = re.compile(r"(?<=\d),(?=\d{3})")
 LETTERS = "ABCDEFGH"
+# White on a dark ground: readable in a light and in a dark notebook.
+CHIP = "color:white;padding:.15em .6em;border-radius:.3em"
 
 
 def to_html(text: str) -> str:
@@ -120,7 +122,7 @@ def feedback_html(item: Item, mark: Mark, language: str, order: Sequence[int]) -
         else f"<p>{say('answer', language)} {answer_html(item, language, order)}</p>"
     )
     return (
-        f"<div role='status'><p><strong style='color:{colour}'>{head}</strong></p>"
+        f"<div role='status'><p><strong style='{CHIP};background:{colour}'>{head}</strong></p>"
         f"{f'<ul>{whys}</ul>' if whys else ''}{key}"
         f"<p>{to_html(item.solution(language))}</p>"
         f"<p style='opacity:.8'>{say('slide', language)} "

@@ -73,6 +73,8 @@ def entropy_confidence(rng: Random) -> Values:
     shares = _shares(rng, classes)
     key = float(solutions(TOPIC).confidence(_tensor([shares]).log(), "entropy")[0])
     entropy = -sum(p * math.log(p) for p in shares)
+    if key < 0.03:
+        return None
     return {
         "shares": shares,
         "classes": classes,

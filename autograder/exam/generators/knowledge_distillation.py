@@ -54,6 +54,8 @@ def softmax_two(rng: Random) -> Values:
     difference, temperature = rng.randint(1, 12), rng.choice([1, 2, 3, 4, 5, 8, 10])
     second = rng.randint(-3, 3)
     scaled = difference / temperature
+    if scaled > 5:
+        return None
     key = _softmax([float(second + difference), float(second)], temperature)[0]
     return {
         "first": second + difference,

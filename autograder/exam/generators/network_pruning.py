@@ -32,6 +32,8 @@ def below_threshold(rng: Random) -> Values:
     weights, threshold = _weights(rng, 10), rng.randint(20, 60) / 100 + 0.005
     small = [weight for weight in weights if abs(weight) < threshold]
     signed = sum(weight < threshold for weight in weights)
+    if not small:
+        return None
     return {
         "weights": weights,
         "threshold": show(threshold, 3),
@@ -211,11 +213,10 @@ def apoz_of_neuron(rng: Random) -> Values:
         "images": images,
         "number": neuron + 1,
         "zeros": zeros,
-        "key": float(found[neuron]),
+        "key": round(float(found[neuron]), 6),
         "key_shown": show(float(found[neuron])),
-        "active": 1 - float(found[neuron]),
+        "active": round(1 - float(found[neuron]), 6),
         "row": first.count(0) / neurons,
-        "mean": float(found.mean()),
     }
 
 
@@ -226,7 +227,7 @@ def apoz_before_relu(rng: Random) -> Values:
     values = [rng.choice([-1, -1, 1]) * rng.randint(1, 30) / 10 for _ in range(count)]
     values[rng.randrange(count)] = 0.0
     after = torch.tensor(values, dtype=torch.float64).relu().unsqueeze(1)
-    key = float(solutions(TOPIC).apoz(after)[0])
+    key = round(float(solutions(TOPIC).apoz(after)[0]), 6)
     return {
         "values": values,
         "after": [max(value, 0.0) for value in values],
@@ -247,14 +248,15 @@ def apoz_of_channel(rng: Random) -> Values:
         for _ in range(2)
     ]
     found = solutions(TOPIC).apoz(torch.tensor(maps, dtype=torch.float64).unsqueeze(1))
+    key = round(float(found[0]), 6)
     zeros = sum(value == 0 for one in maps for row in one for value in row)
     return {
         "first": matrix(maps[0]),
         "second": matrix(maps[1]),
         "zeros": zeros,
-        "key": float(found[0]),
-        "key_shown": show(float(found[0])),
-        "active": 1 - float(found[0]),
+        "key": key,
+        "key_shown": show(key),
+        "active": 1 - key,
         "first_only": sum(value == 0 for row in maps[0] for value in row) / 6,
     }
 

@@ -187,7 +187,7 @@ def asymmetric_scale(rng: Random) -> Values:
 @generator
 def zero_point(rng: Random) -> Values:
     """Asymmetric zero point of a range."""
-    bits = rng.choice([3, 4, 8])
+    bits = rng.choice([3, 4, 5])
     ends = _range(rng, bits)
     if ends is None:
         return None

@@ -126,7 +126,7 @@ def small_steps(rng: Random) -> Values:
 def qat_gain(rng: Random) -> Values:
     """Accuracy against bits for PTQ and QAT: the gain at one number of bits."""
     bits = [2, 3, 4, 8]
-    ptq = [rng.randint(15, 40), rng.randint(50, 70), rng.randint(78, 86), rng.randint(89, 91)]
+    ptq = [rng.randint(15, 40), rng.randint(50, 66), rng.randint(68, 78), rng.randint(89, 91)]
     qat = [rng.randint(80, 85), rng.randint(85, 87), rng.randint(88, 90), rng.randint(90, 91)]
     pick = rng.randrange(3)
     return {
