@@ -108,7 +108,8 @@ class AnswerInput:
                 layout={"width": "3.5em"},
             )
             self._fields.append(box)
-            rows.append(widgets.HBox([box, widgets.HTMLMath(to_html(texts[number]))]))
+            text = widgets.HTMLMath(to_html(texts[number]))
+            rows.append(widgets.HBox([box, text], layout={"align_items": "center"}))
         return widgets.VBox([widgets.HTML(say("choose_several", self.language)), *rows])
 
     def _ordering(self, answer: Any) -> widgets.Widget:

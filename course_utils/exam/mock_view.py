@@ -12,7 +12,7 @@ from course_utils.exam.answer_input import AnswerInput
 from course_utils.exam.desk import Desk
 from course_utils.exam.history import Entry
 from course_utils.exam.pictures import topic_chart
-from course_utils.exam.render import feedback_html, prompt_html
+from course_utils.exam.render import feedback_html, png_html, prompt_html
 from course_utils.exam.session import EXAM_MINUTES, MockExam
 from course_utils.exam.texts import say
 
@@ -192,8 +192,7 @@ class MockView:
         self.clock.value = ""
         names = {name: self.desk.bank.topics[name]["title"]["en"] for name in result.topics}
         chart = topic_chart({names[name]: score for name, score in result.topics.items()})
-        picture = widgets.Image(value=chart, format="png", layout={"max_width": "100%"})
-        picture.tooltip = say("chart_alt", language)
+        picture = widgets.HTML(png_html(chart, say("chart_alt", language)))
         text = say("mark", language, percent=result.percent, points=result.points, most=result.most)
         pages = []
         for number, (item, one) in enumerate(zip(exam.items, exam.marks(language), strict=True)):

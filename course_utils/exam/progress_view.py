@@ -8,6 +8,7 @@ import ipywidgets as widgets
 
 from course_utils.exam.desk import Desk
 from course_utils.exam.pictures import topic_chart
+from course_utils.exam.render import png_html
 from course_utils.exam.texts import say
 
 
@@ -30,8 +31,7 @@ class ProgressView:
         if scores:
             names = {name: desk.bank.topics[name]["title"]["en"] for name in scores}
             chart = topic_chart({names[name]: score for name, score in scores.items()})
-            picture = widgets.Image(value=chart, format="png", layout={"max_width": "100%"})
-            picture.tooltip = say("chart_alt", language)
+            picture = widgets.HTML(png_html(chart, say("chart_alt", language)))
             parts += [widgets.HTML(f"<h3>{say('weak_topics', language)}</h3>"), picture]
             parts.append(widgets.HTML(self._table(scores, language)))
         else:

@@ -47,10 +47,14 @@ def picture_html(item: Item, language: str) -> str:
     plot = item.plot
     if plot is None:
         return ""
-    content = base64.b64encode(picture(plot["drawing"], plot["data"])).decode()
-    alt = html.escape(item.text(plot["alt"], language))
-    source = f"data:image/png;base64,{content}"
-    return f'<p><img alt="{alt}" src="{source}" style="max-width:100%"></p>'
+    content = picture(plot["drawing"], plot["data"])
+    return png_html(content, item.text(plot["alt"], language))
+
+
+def png_html(content: bytes, alt: str) -> str:
+    """Show a picture inside the page, with a text for those who do not see it."""
+    source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return f'<p><img alt="{html.escape(alt)}" src="{source}" style="max-width:100%"></p>'
 
 
 def prompt_html(item: Item, language: str) -> str:
