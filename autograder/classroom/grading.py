@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autograder.authoring.build import build_topic
-from autograder.authoring.source import load_source
+from autograder.authoring.source import TopicSource, load_source
 from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all
 from autograder.classroom.report import report_path, write_report
+from autograder.classroom.similarity import Group, similar_submissions
 from autograder.gradebook.folders import forget_unfinished, prepare_submissions
 from autograder.gradebook.verdicts import STORE_FOLDER
 from autograder.judge.identity import verdict_key
@@ -86,7 +87,8 @@ def grade(
     if books:
         keep_books(topic, outcomes, console)
     verdicts = [outcome.verdict for outcome in outcomes]
-    return Graded(outcomes, write_report(topic, source.title, verdicts, report_path(topic)))
+    path = write_report(topic, source.title, verdicts, report_path(topic), _similar(source, jobs))
+    return Graded(outcomes, path)
 
 
 def report_on_known(topic: str) -> Path:
@@ -98,11 +100,17 @@ def report_on_known(topic: str) -> Path:
     source = load_source(topic)
     store = verdict_store()
     verdicts = []
-    for job in find_jobs(topic, source.notebook_name):
+    jobs = find_jobs(topic, source.notebook_name)
+    for job in jobs:
         verdict = store.get(_key(job))
         if verdict is not None:
             verdicts.append(verdict.model_copy(update={"student": job.student}))
-    return write_report(topic, source.title, verdicts, report_path(topic))
+    return write_report(topic, source.title, verdicts, report_path(topic), _similar(source, jobs))
+
+
+def _similar(source: TopicSource, jobs: Sequence[Job]) -> list[Group]:
+    submissions = {job.student: read_submission(job.path, job.topic) for job in jobs}
+    return similar_submissions(source, submissions)
 
 
 def _judge(
