@@ -7,18 +7,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autograder.classroom.formats import Format
 from autograder.terminal import console_for, stop
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from autograder.classroom.collect import Arrival
+    from autograder.classroom.regrade import Plan
     from autograder.classroom.roster import Roster
 
 commands = typer.Typer()
 
 Topic = Annotated[str, typer.Argument(help="name of the topic, a folder under autograder/topics")]
 Workers = Annotated[int, typer.Option(min=1, help="submissions judged at the same time")]
+
+
+Students = Annotated[list[str] | None, typer.Option(help="only this student; may be given again")]
+Scheduler = Annotated[str | None, typer.Option(help="address of a Dask scheduler, tcp://…")]
 RosterFile = Annotated[
     Path | None, typer.Option("--roster", help="CSV with student id, name, moodle id, email")
 ]
@@ -103,12 +109,8 @@ def _show_arrivals(arrivals: list[Arrival], console: Console) -> None:
 def grade(
     topic: Topic,
     workers: Workers = 2,
-    student: Annotated[
-        list[str] | None, typer.Option(help="only this student; may be given again")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://…")
-    ] = None,
+    student: Students = None,
+    scheduler: Scheduler = None,
     again: Annotated[bool, typer.Option(help="judge anew what was judged already")] = False,
 ) -> None:
     """Grade what is in course/submitted: verdicts, gradebook, feedback, report."""
@@ -141,3 +143,129 @@ def report(topic: Topic) -> None:
         print(report_on_known(topic))
     except ValueError as problem:
         raise stop(problem) from None
+
+
+@commands.command()
+def regrade(
+    topic: Topic,
+    workers: Workers = 2,
+    student: Students = None,
+    scheduler: Scheduler = None,
+    write: Annotated[bool, typer.Option("--write", help="write without asking")] = False,
+) -> None:
+    """After a change of the checks: show whose marks move and why; write when you say so."""
+    import sys
+
+    from autograder.classroom.grading import BookkeepingFailed
+    from autograder.classroom.regrade import plan_regrade, write_regrade
+    from autograder.sandbox.bubblewrap import SandboxUnavailable
+
+    console = console_for()
+    try:
+        plan = plan_regrade(topic, workers, console, student or None, scheduler)
+        _show_plan(plan, console)
+        if not write and plan.changed and sys.stdin.isatty():
+            write = typer.confirm("Write this into the gradebook and the feedback?")
+        if write and plan.changed:
+            console.print(f"Report: {write_regrade(plan, console)}", soft_wrap=True)
+            console.print(f"Written: {len(plan.changed)} students.", highlight=False)
+        elif plan.changed:
+            console.print("Nothing was written. To write it: the same command with --write.")
+    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
+        raise stop(problem) from None
+    if plan.broken:
+        raise typer.Exit(1)
+
+
+def _show_plan(plan: Plan, console: Console) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    # Text, not markup: messages may hold what students wrote.
+    table = Table(title="marks that move", title_justify="left", show_lines=True)
+    for heading in ("student", "exercise", "points", "why: check, old -> new"):
+        table.add_column(heading, overflow="fold")
+    for student, moves in plan.movers.items():
+        for move in moves:
+            before = "none" if move.before is None else f"{move.before:g}"
+            points = Text(f"{before} -> {move.after:g}")
+            points.stylize("green" if move.after > (move.before or 0.0) else "red")
+            if move.manual is not None:
+                points.append(f"\na person gave {move.manual:g}: that stays", "yellow")
+            lines = [
+                f"{reason.check or 'the exercise'}\n  {reason.before}\n  -> {reason.after}"
+                for reason in move.reasons
+            ]
+            why = "\n".join(lines) or "the old verdict is not in the store"
+            table.add_row(Text(student), Text(move.exercise), points, Text(why))
+    if table.row_count:
+        console.print(table)
+    for exercise, check, what, count in plan.causes():
+        console.print(Text(f"{count} x {exercise}: {check or 'the exercise'}: {what}"))
+    silent = len(plan.moves) - len(plan.movers)
+    same = len(plan.outcomes) - len(plan.moves) - len(plan.broken)
+    console.print(
+        f"Marks move: {len(plan.movers)}. Only messages change: {silent}. As before: {same}.",
+        highlight=False,
+    )
+    if plan.new:
+        console.print(Text(f"Not in the gradebook until now: {', '.join(plan.new)}"))
+    for student, reason in plan.broken.items():
+        text = f"{student} could not be judged, and keeps the old marks: {reason}"
+        console.print(Text(text, "red"))
+
+
+@commands.command()
+def export(
+    topic: Annotated[str, typer.Argument(help="name of the topic, or `all`")],
+    form: Annotated[Format, typer.Option("--format", help="who is to read it")] = Format.PLAIN,
+    roster: RosterFile = None,
+    to: Annotated[Path | None, typer.Option(help="the file; else one under course/export")] = None,
+    column: Annotated[
+        str, typer.Option(help="Canvas's name of the column, such as 'Pruning (1234)'")
+    ] = "",
+    only_final: Annotated[
+        bool, typer.Option("--only-final", help="no mark where a person still has to give points")
+    ] = False,
+) -> None:
+    """Write the gradebook's marks as CSV: plain, for Moodle or for Canvas."""
+    from rich.text import Text
+
+    from autograder.authoring.source import topics_in_order
+    from autograder.classroom.export import ALL, export
+
+    try:
+        topics = _graded_topics(topics_in_order()) if topic == ALL else [topic]
+        done = export(
+            topics, form, _read_roster(roster), to=to, column=column, only_final=only_final
+        )
+    except (ValueError, OSError) as problem:
+        raise stop(problem) from None
+    console = console_for(error=True)
+    if done.waiting:
+        cure = "left empty" if only_final and form is not Format.PLAIN else "written as they are"
+        count = f"{len(done.waiting)} marks are not final ({cure}); a person has to look at:"
+        console.print(Text(count, "bold yellow"))
+        for line in done.waiting:
+            console.print(Text(f"  {line}", "yellow"), soft_wrap=True)
+        console.print("Formgrader: `make lab`, menu Nbgrader, Formgrader, Manual grading.")
+    if done.unknown:
+        who = ", ".join(done.unknown)
+        text = f"{form.value} has no number or address of: {who}. Give a roster: --roster FILE"
+        console.print(Text(text, "yellow"), soft_wrap=True)
+    print(f"{done.rows} rows: {done.path}")
+
+
+def _graded_topics(topics: list[str]) -> list[str]:
+    """Return the topics that the gradebook has.
+
+    Raises:
+        ValueError: there are none.
+    """
+    from autograder.gradebook.marks import open_gradebook
+
+    with open_gradebook() as books:
+        known = {assignment.name for assignment in books.assignments}
+    if not known & set(topics):
+        raise ValueError("no topic is in the gradebook yet; grade one first")
+    return [topic for topic in topics if topic in known]

@@ -83,7 +83,7 @@ def grade(
     jobs = find_jobs(topic, source.notebook_name, chosen)
     if not jobs:
         raise ValueError(f"nothing was handed in for {topic} under {COURSE / 'submitted'}")
-    outcomes = _judge(jobs, workers, console, scheduler, again)
+    outcomes = judge_jobs(jobs, workers, console, scheduler, again=again)
     if books:
         keep_books(topic, outcomes, console)
     verdicts = [outcome.verdict for outcome in outcomes]
@@ -113,9 +113,26 @@ def _similar(source: TopicSource, jobs: Sequence[Job]) -> list[Group]:
     return similar_submissions(source, submissions)
 
 
-def _judge(
-    jobs: list[Job], workers: int, console: Console, scheduler: str | None, again: bool
+def judge_jobs(
+    jobs: list[Job],
+    workers: int,
+    console: Console,
+    scheduler: str | None = None,
+    *,
+    again: bool = False,
 ) -> list[Outcome]:
+    """Judge submissions and keep their verdicts; those that have one are not judged again.
+
+    Args:
+        jobs: what to judge.
+        workers: submissions judged at the same time.
+        console: where progress is shown.
+        scheduler: address of a Dask scheduler; None starts workers on this machine.
+        again: judge anew what has a verdict already.
+
+    Returns:
+        An outcome for each job, in the jobs' order.
+    """
     store = verdict_store()
     outcomes: dict[str, Outcome] = {}
     keys = {job.student: _key(job) for job in jobs}
