@@ -40,5 +40,8 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
 
+# autograded -> feedback: what each check says beside the answer that it is about.
+c.GenerateFeedback.exporter_class = "autograder.gradebook.feedback.FeedbackExporter"
+
 # Pages of formgrader and feedback: markdown goes through an allow-list.
 c.HTMLExporter.filters = {"markdown2html": "autograder.gradebook.sanitize.safe_markdown"}
