@@ -15,7 +15,7 @@ TOPICS = PACKAGE / "topics"
 GRADING_DATA = PACKAGE / "grading_data"
 NOTEBOOKS = REPOSITORY / "notebooks"
 # A class may lie elsewhere: on another disk, or one folder for each term.
-COURSE = Path(os.environ.get("AUTOGRADER_COURSE") or REPOSITORY / "course").resolve()
+COURSE = (REPOSITORY / (os.environ.get("AUTOGRADER_COURSE") or "course")).resolve()
 
 
 class Limits(BaseModel):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from autograder.authoring.build import build_topic
 from autograder.authoring.source import TopicSource, load_source
 from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all
 from autograder.classroom.report import report_path, write_report
-from autograder.classroom.similarity import Group, similar_submissions
+from autograder.classroom.similarity import similar_submissions
 from autograder.gradebook.folders import forget_unfinished, prepare_submissions
 from autograder.gradebook.verdicts import STORE_FOLDER
 from autograder.judge.identity import verdict_key
 from autograder.judge.store import VerdictStore
-from autograder.judge.submission import read_submission
+from autograder.judge.submission import Submission, read_submission
 from autograder.judge.verdict import Verdict
 from autograder.sandbox.bubblewrap import require_sandbox
 from autograder.settings import COURSE, REPOSITORY
@@ -86,9 +86,8 @@ def grade(
     outcomes = judge_jobs(jobs, workers, console, scheduler, again=again)
     if books:
         keep_books(topic, outcomes, console)
-    verdicts = [outcome.verdict for outcome in outcomes]
-    path = write_report(topic, source.title, verdicts, report_path(topic), _similar(source, jobs))
-    return Graded(outcomes, path)
+    # The report is on the whole class, also where only some were graded now.
+    return Graded(outcomes, _write_report(source, {o.student: o.verdict for o in outcomes}))
 
 
 def report_on_known(topic: str) -> Path:
@@ -97,20 +96,22 @@ def report_on_known(topic: str) -> Path:
     Raises:
         ValueError: nothing has been judged yet.
     """
-    source = load_source(topic)
+    return _write_report(load_source(topic), {})
+
+
+def _write_report(source: TopicSource, fresh: Mapping[str, Verdict]) -> Path:
+    """Write the report from these verdicts, and for everybody else from the store."""
     store = verdict_store()
-    verdicts = []
-    jobs = find_jobs(topic, source.notebook_name)
-    for job in jobs:
-        verdict = store.get(_key(job))
+    verdicts: list[Verdict] = []
+    submissions: dict[str, Submission] = {}
+    for job in find_jobs(source.topic, source.notebook_name):
+        submissions[job.student] = read_submission(job.path, job.topic)
+        key = verdict_key(source.topic, submissions[job.student].content_hash)
+        verdict = fresh.get(job.student) or store.get(key)
         if verdict is not None:
             verdicts.append(verdict.model_copy(update={"student": job.student}))
-    return write_report(topic, source.title, verdicts, report_path(topic), _similar(source, jobs))
-
-
-def _similar(source: TopicSource, jobs: Sequence[Job]) -> list[Group]:
-    submissions = {job.student: read_submission(job.path, job.topic) for job in jobs}
-    return similar_submissions(source, submissions)
+    similar = similar_submissions(source, submissions)
+    return write_report(source.topic, source.title, verdicts, report_path(source.topic), similar)
 
 
 def judge_jobs(

@@ -315,6 +315,7 @@ def _draw_bars(
     bars = axes.barh(names, sizes, color=theme["bar"])
     axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.set_xlabel(unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(0, max(*sizes, 1) * 1.12)
     axes.grid(axis="x")
     axes.set_axisbelow(True)

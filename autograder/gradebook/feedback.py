@@ -6,6 +6,7 @@ nbgrader writes the page; this adds a template to it, and leaves the judge's inp
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +78,25 @@ def verdict_metadata(exercise: ExerciseVerdict) -> dict[str, Any]:
         if exercise.points
         else "none",
         "message": plain_text(exercise.message),
-        "checks": [
+        "checks": _grouped(exercise.checks),
+    }
+
+
+def _grouped(checks: Sequence[CheckVerdict]) -> list[dict[str, Any]]:
+    """Return the checks for the page; failed ones in a row that say the same are one entry."""
+    entries: list[dict[str, Any]] = []
+    for check in checks:
+        message = message_for_student(check)
+        last = entries[-1] if entries else None
+        if last and message and not last["passed"] and last["message"] == message:
+            last["titles"].append(plain_text(title(check.name)))
+            continue
+        entries.append(
             {
-                "title": plain_text(title(check.name)),
+                "titles": [plain_text(title(check.name))],
                 "passed": check.passed,
                 "gate": check.gate,
-                "message": message_for_student(check),
+                "message": message,
             }
-            for check in exercise.checks
-        ],
-    }
+        )
+    return entries

@@ -90,6 +90,14 @@ def test_only_named_students_are_judged(course: Path, judged: list[str]) -> None
     assert judged == ["carl"]
 
 
+def test_the_report_is_on_everybody_who_has_a_verdict(course: Path, judged: list[str]) -> None:
+    grade(students=["anna"])
+    grade(students=["carl"])
+    page = (course / f"{TOPIC}.html").read_text(encoding="utf-8")
+    assert ">anna<" in page
+    assert ">carl<" in page
+
+
 def test_a_changed_answer_is_judged_again(course: Path, judged: list[str]) -> None:
     grade(students=["anna"])
     path = next((course / "submitted" / "anna" / TOPIC).glob("*.ipynb"))
