@@ -28,6 +28,7 @@ SLOW_FACTOR = 3.0
 SLOW_SECONDS = 60.0
 MOST_MISTAKES = 10
 BINS = 10
+BOARD_ROWS = 10
 # Blue and orange stay apart for every kind of colour blindness.
 THEMES = {
     "light": {"text": "#1c1f23", "grid": "#dde1e6", "bar": "#0072b2", "mark": "#b35900"},
@@ -90,6 +91,7 @@ def report_html(
         plots=_plots(ordered),
         review=[{"student": v.student, "why": _why(v)} for v in ordered if v.needs_review],
         boards=leaderboards(ordered),
+        board_rows=BOARD_ROWS,
         mistakes=_mistakes(ordered),
         slow=_slow(ordered),
         similar=similar,

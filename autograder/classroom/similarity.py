@@ -21,6 +21,8 @@ FEWEST_TOKENS = 40
 COMMON_PART = 1 / 3
 COMMON_STUDENTS = 3
 MOST_GROUPS = 20
+# A group's members are as alike as its first two, in percent, but for so much.
+LOOSENESS = 10.0
 EXCERPT_LINES = 60
 # More than this is no answer; it must not cost the report its time.
 MOST_CHARACTERS = 50_000
@@ -36,7 +38,7 @@ Line = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Group:
-    """Submissions that are alike: each with at least one other of the group.
+    """Submissions that are alike, each with every other one of the group.
 
     Attributes:
         students: their names; first the two that are most alike.
@@ -79,12 +81,12 @@ def similar_submissions(
         return []
     scores = process.cdist(texts, texts, scorer=fuzz.ratio, score_cutoff=100 * threshold)
     rows, columns = (scores >= 100 * threshold).nonzero()
-    pairs = sorted(
-        (-float(scores[row, column]), students[row], students[column])
+    pairs = {
+        (students[row], students[column]): float(scores[row, column])
         for row, column in zip(rows, columns, strict=True)
         if row < column
-    )
-    groups = _joined([(left, right) for _, left, right in pairs])[:MOST_GROUPS]
+    }
+    groups = _joined(pairs)[:MOST_GROUPS]
     return [_group(group, source, submissions, telling) for group in groups]
 
 
@@ -108,19 +110,30 @@ def _telling_lines(
     }
 
 
-def _joined(pairs: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Return groups of students, in the order of their first pair."""
+def _joined(pairs: Mapping[tuple[str, str], float]) -> list[list[str]]:
+    """Return groups of students, each alike with every other of the group, the most alike first.
+
+    Args:
+        pairs: two students in order of their names -> how alike they are, in percent.
+    """
     groups: list[list[str]] = []
-    for pair in pairs:
-        touched = [group for group in groups if set(group) & set(pair)]
-        if not touched:
-            groups.append(list(pair))
+    place: dict[str, list[str]] = {}
+    best: dict[int, float] = {}
+    for (left, right), score in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
+        if left in place and right in place:
             continue
-        first, *rest = touched
-        for student in [student for group in [*rest, pair] for student in group]:
-            if student not in first:
-                first.append(student)
-        groups = [group for group in groups if group not in rest]
+        if left not in place and right not in place:
+            group = [left, right]
+            groups.append(group)
+            place |= {left: group, right: group}
+            best[id(group)] = score
+            continue
+        new, group = (right, place[left]) if left in place else (left, place[right])
+        # Friends of friends do not make a group, or a whole class would be one.
+        least = best[id(group)] - LOOSENESS
+        if all(pairs.get((min(new, who), max(new, who)), 0.0) >= least for who in group):
+            group.append(new)
+            place[new] = group
     return groups
 
 
