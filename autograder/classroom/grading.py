@@ -104,14 +104,18 @@ def _write_report(source: TopicSource, fresh: Mapping[str, Verdict]) -> Path:
     store = verdict_store()
     verdicts: list[Verdict] = []
     submissions: dict[str, Submission] = {}
+    unjudged: list[str] = []
     for job in find_jobs(source.topic, source.notebook_name):
         submissions[job.student] = read_submission(job.path, job.topic)
         key = verdict_key(source.topic, submissions[job.student].content_hash)
         verdict = fresh.get(job.student) or store.get(key)
-        if verdict is not None:
+        if verdict is None:
+            unjudged.append(job.student)
+        else:
             verdicts.append(verdict.model_copy(update={"student": job.student}))
     similar = similar_submissions(source, submissions)
-    return write_report(source.topic, source.title, verdicts, report_path(source.topic), similar)
+    path = report_path(source.topic)
+    return write_report(source.topic, source.title, verdicts, path, similar, unjudged)
 
 
 def judge_jobs(

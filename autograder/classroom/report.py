@@ -29,6 +29,11 @@ SLOW_SECONDS = 60.0
 MOST_MISTAKES = 10
 BINS = 10
 BOARD_ROWS = 10
+NO_VERDICT = {
+    "seconds": "–",
+    "memory": "–",
+    "what": "no verdict: not judged since it came or since the checks changed, or judging failed",
+}
 # Blue and orange stay apart for every kind of colour blindness.
 THEMES = {
     "light": {"text": "#1c1f23", "grid": "#dde1e6", "bar": "#0072b2", "mark": "#b35900"},
@@ -47,7 +52,12 @@ class Plot:
 
 
 def write_report(
-    topic: str, title: str, verdicts: Sequence[Verdict], path: Path, similar: Sequence[Group] = ()
+    topic: str,
+    title: str,
+    verdicts: Sequence[Verdict],
+    path: Path,
+    similar: Sequence[Group] = (),
+    unjudged: Sequence[str] = (),
 ) -> Path:
     """Write the report on a class.
 
@@ -57,6 +67,7 @@ def write_report(
         verdicts: one for each student.
         path: the HTML file.
         similar: groups of submissions that are alike.
+        unjudged: students who handed in and have no verdict.
 
     Raises:
         ValueError: there are no verdicts.
@@ -64,7 +75,8 @@ def write_report(
     if not verdicts:
         raise ValueError("verdicts is empty: nothing has been judged yet")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_html(topic, title, verdicts, similar), encoding="utf-8")
+    page = report_html(topic, title, verdicts, similar, unjudged)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -74,7 +86,11 @@ def report_path(topic: str) -> Path:
 
 
 def report_html(
-    topic: str, title: str, verdicts: Sequence[Verdict], similar: Sequence[Group] = ()
+    topic: str,
+    title: str,
+    verdicts: Sequence[Verdict],
+    similar: Sequence[Group] = (),
+    unjudged: Sequence[str] = (),
 ) -> str:
     """Return the report as one HTML page."""
     from jinja2 import Environment, PackageLoader
@@ -93,7 +109,7 @@ def report_html(
         boards=leaderboards(ordered),
         board_rows=BOARD_ROWS,
         mistakes=_mistakes(ordered),
-        slow=_slow(ordered),
+        slow=[*({**NO_VERDICT, "student": who} for who in unjudged), *_slow(ordered)],
         similar=similar,
         rates=_rates(ordered),
         exercises=[exercise.name for exercise in ordered[0].exercises],

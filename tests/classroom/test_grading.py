@@ -123,7 +123,10 @@ def test_the_report_can_be_written_from_kept_verdicts(course: Path, judged: list
     with pytest.raises(ValueError, match="nothing has been judged"):
         grading.report_on_known(TOPIC)
     grade(students=["anna"])
-    assert "anna" in grading.report_on_known(TOPIC).read_text(encoding="utf-8")
+    page = grading.report_on_known(TOPIC).read_text(encoding="utf-8")
+    assert ">anna<" in page
+    # Who has no verdict is not left out.
+    assert page.index(">ben<") < page.index("no verdict: not judged") < page.index("Everyone")
 
 
 def test_a_failing_command_of_nbgrader_says_what_it_said(
