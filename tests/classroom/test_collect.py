@@ -11,12 +11,15 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.classroom import archives
-from autograder.classroom.roster import name_keys, read_roster, slug
+from autograder.classroom.roster import Roster, is_student_id, name_keys, read_roster, slug
+from autograder.classroom.uploads import sender
 from autograder.cli import app
 
 TOPIC = "network_pruning"
@@ -328,3 +331,20 @@ def test_names() -> None:
 def test_a_source_that_is_none(tmp_path: Path, source: str) -> None:
     (tmp_path / "file.txt").write_text("x")
     run(tmp_path / source, TOPIC, code=2)
+
+
+NAMES = st.text("aB1ü李 _-.()'/\\\u202e\x00", max_size=30)
+
+
+@given(name=NAMES, number=st.integers(0, 999), form=st.integers(0, 3))
+def test_whatever_the_name_the_id_is_one_folder(name: str, number: int, form: int) -> None:
+    forms = [
+        f"{name}_{number}_assignsubmission_file/{NAME}",
+        f"{name}_{number}_5_{NAME}",
+        f"{name}/{NAME}",
+        f"{name}{NAME}",
+    ]
+    entry = archives.Entry(forms[form], forms[form], None, bytes)
+    found = sender(entry, TOPIC, Roster())
+    assert found.student == "" or is_student_id(found.student)
+    assert bool(found.student) != bool(found.problem)
