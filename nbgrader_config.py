@@ -5,13 +5,13 @@ judged in a sandbox, and never run by nbgrader itself.
 """
 
 import warnings
-from pathlib import Path
 
 from sqlalchemy.exc import SAWarning
 
 from autograder.authoring.source import WRITTEN_STUB
 from autograder.gradebook.folders import find_alembic
 from autograder.gradebook.release import RELEASE_PREPROCESSORS
+from autograder.settings import COURSE
 
 find_alembic()
 # nbgrader's own way with its database; it works, and says so at length.
@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", category=SAWarning, message=".*not in session.
 
 c = get_config()  # noqa: F821 (defined by traitlets, which runs this file)
 
-c.CourseDirectory.root = str(Path(__file__).resolve().parent / "course")
+c.CourseDirectory.root = str(COURSE)
 
 # source -> release: nbgrader's own steps, with stubs that name their exercise.
 c.GenerateAssignment.preprocessors = RELEASE_PREPROCESSORS
@@ -39,6 +39,9 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
 ]
+
+# autograded -> feedback: what each check says beside the answer that it is about.
+c.GenerateFeedback.exporter_class = "autograder.gradebook.feedback.FeedbackExporter"
 
 # Pages of formgrader and feedback: markdown goes through an allow-list.
 c.HTMLExporter.filters = {"markdown2html": "autograder.gradebook.sanitize.safe_markdown"}

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autograder.classroom.commands import Topic, Workers, commands
 from autograder.exam.commands import app as exam_app
 from autograder.settings import topic_names
+from autograder.terminal import console_for, stop
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from autograder.judge.verdict import Verdict
@@ -22,25 +23,8 @@ app = typer.Typer(
     help="Builds the course's notebooks and judges what students hand in.",
 )
 
+app.add_typer(commands)
 app.add_typer(exam_app, name="exam")
-
-Topic = Annotated[str, typer.Argument(help="name of the topic, a folder under autograder/topics")]
-Workers = Annotated[int, typer.Option(min=1, help="submissions judged at the same time")]
-
-
-def _console(error: bool = False) -> Console:
-    from rich.console import Console
-
-    console = Console(stderr=error)
-    # Written to a file, a table has all the room that it needs.
-    return console if console.is_terminal else Console(stderr=error, width=160)
-
-
-def _stop(problem: Exception) -> typer.Exit:
-    from rich.text import Text
-
-    _console(error=True).print(Text(str(problem), "red"))
-    return typer.Exit(2)
 
 
 @app.command()
@@ -65,7 +49,7 @@ def build(
             print(*differences, sep="\n")
             raise typer.Exit(1)
     except (ValueError, RuntimeError) as problem:
-        raise _stop(problem) from None
+        raise stop(problem) from None
 
 
 @app.command()
@@ -85,7 +69,7 @@ def doctor(
         from rich.table import Table
         from rich.text import Text
 
-        console = _console()
+        console = console_for()
         with console.status("looking"):
             findings = examine()
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
@@ -117,7 +101,7 @@ def judge(
     try:
         verdict = judge_submission(file, name, unsafe=unsafe)
     except (SandboxUnavailable, JudgeBroken, ValueError) as problem:
-        raise _stop(problem) from None
+        raise stop(problem) from None
     if json:
         print(verdict.model_dump_json(indent=1))
     else:
@@ -127,7 +111,7 @@ def judge(
 def _show(verdict: Verdict) -> None:
     from rich.text import Text
 
-    console = _console()
+    console = console_for()
     console.print(_verdict_table(verdict))
     for problem in verdict.problems:
         console.print(Text(f"note: {problem}", "yellow"))
@@ -163,50 +147,6 @@ def _verdict_table(verdict: Verdict) -> Table:
 
 
 @app.command()
-def grade(
-    topic: Topic,
-    workers: Workers = 2,
-    student: Annotated[
-        list[str] | None, typer.Option(help="only this student; may be given again")
-    ] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="address of a Dask scheduler, tcp://…")
-    ] = None,
-    again: Annotated[bool, typer.Option(help="judge anew what was judged already")] = False,
-) -> None:
-    """Grade what is in course/submitted: verdicts, gradebook, feedback, report."""
-    from autograder.classroom.grading import BookkeepingFailed, grade
-    from autograder.sandbox.bubblewrap import SandboxUnavailable
-
-    console = _console()
-    try:
-        graded = grade(
-            topic, workers, student or None, console=console, scheduler=scheduler, again=again
-        )
-    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
-        raise _stop(problem) from None
-    broken = [outcome for outcome in graded.outcomes if outcome.broken]
-    remembered = sum(outcome.remembered for outcome in graded.outcomes)
-    console.print(f"{len(graded.outcomes)} submissions; {remembered} had a verdict already.")
-    for outcome in broken:
-        console.print(f"{outcome.student}: {outcome.broken}", style="red", markup=False)
-    console.print(f"Report: {graded.report}", soft_wrap=True)
-    if broken:
-        raise typer.Exit(1)
-
-
-@app.command()
-def report(topic: Topic) -> None:
-    """Write the class report anew, from the verdicts there are."""
-    from autograder.classroom.grading import report_on_known
-
-    try:
-        print(report_on_known(topic))
-    except ValueError as problem:
-        raise _stop(problem) from None
-
-
-@app.command()
 def demo(
     topics: Annotated[
         list[str] | None, typer.Argument(help="all when none is named; the first has every attack")
@@ -220,9 +160,9 @@ def demo(
     from autograder.sandbox.bubblewrap import SandboxUnavailable
 
     try:
-        just = run_demo(topics or topics_in_order(), workers, _console())
+        just = run_demo(topics or topics_in_order(), workers, console_for())
     except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
-        raise _stop(problem) from None
+        raise stop(problem) from None
     if not just:
         raise typer.Exit(1)
 
@@ -274,5 +214,5 @@ def bench(
     """Measure how steady judge and speed meter are while another core is busy."""
     from autograder.classroom.bench import run_bench
 
-    if not run_bench(topic, runs, meter_runs, workers, _console()):
+    if not run_bench(topic, runs, meter_runs, workers, console_for()):
         raise typer.Exit(1)

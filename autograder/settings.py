@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +14,8 @@ REPOSITORY = PACKAGE.parent
 TOPICS = PACKAGE / "topics"
 GRADING_DATA = PACKAGE / "grading_data"
 NOTEBOOKS = REPOSITORY / "notebooks"
-COURSE = REPOSITORY / "course"
+# A class may lie elsewhere: on another disk, or one folder for each term.
+COURSE = (REPOSITORY / (os.environ.get("AUTOGRADER_COURSE") or "course")).resolve()
 
 
 class Limits(BaseModel):

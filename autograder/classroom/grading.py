@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +12,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from autograder.authoring.build import build_topic
-from autograder.authoring.source import load_source
+from autograder.authoring.source import TopicSource, load_source
 from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all
 from autograder.classroom.report import report_path, write_report
+from autograder.classroom.similarity import similar_submissions
 from autograder.gradebook.folders import forget_unfinished, prepare_submissions
 from autograder.gradebook.verdicts import STORE_FOLDER
 from autograder.judge.identity import verdict_key
 from autograder.judge.store import VerdictStore
-from autograder.judge.submission import read_submission
+from autograder.judge.submission import Submission, read_submission
 from autograder.judge.verdict import Verdict
 from autograder.sandbox.bubblewrap import require_sandbox
 from autograder.settings import COURSE, REPOSITORY
@@ -82,11 +83,11 @@ def grade(
     jobs = find_jobs(topic, source.notebook_name, chosen)
     if not jobs:
         raise ValueError(f"nothing was handed in for {topic} under {COURSE / 'submitted'}")
-    outcomes = _judge(jobs, workers, console, scheduler, again)
+    outcomes = judge_jobs(jobs, workers, console, scheduler, again=again)
     if books:
         keep_books(topic, outcomes, console)
-    verdicts = [outcome.verdict for outcome in outcomes]
-    return Graded(outcomes, write_report(topic, source.title, verdicts, report_path(topic)))
+    # The report is on the whole class, also where only some were graded now.
+    return Graded(outcomes, _write_report(source, {o.student: o.verdict for o in outcomes}))
 
 
 def report_on_known(topic: str) -> Path:
@@ -95,19 +96,48 @@ def report_on_known(topic: str) -> Path:
     Raises:
         ValueError: nothing has been judged yet.
     """
-    source = load_source(topic)
+    return _write_report(load_source(topic), {})
+
+
+def _write_report(source: TopicSource, fresh: Mapping[str, Verdict]) -> Path:
+    """Write the report from these verdicts, and for everybody else from the store."""
     store = verdict_store()
-    verdicts = []
-    for job in find_jobs(topic, source.notebook_name):
-        verdict = store.get(_key(job))
-        if verdict is not None:
+    verdicts: list[Verdict] = []
+    submissions: dict[str, Submission] = {}
+    unjudged: list[str] = []
+    for job in find_jobs(source.topic, source.notebook_name):
+        submissions[job.student] = read_submission(job.path, job.topic)
+        key = verdict_key(source.topic, submissions[job.student].content_hash)
+        verdict = fresh.get(job.student) or store.get(key)
+        if verdict is None:
+            unjudged.append(job.student)
+        else:
             verdicts.append(verdict.model_copy(update={"student": job.student}))
-    return write_report(topic, source.title, verdicts, report_path(topic))
+    similar = similar_submissions(source, submissions)
+    path = report_path(source.topic)
+    return write_report(source.topic, source.title, verdicts, path, similar, unjudged)
 
 
-def _judge(
-    jobs: list[Job], workers: int, console: Console, scheduler: str | None, again: bool
+def judge_jobs(
+    jobs: list[Job],
+    workers: int,
+    console: Console,
+    scheduler: str | None = None,
+    *,
+    again: bool = False,
 ) -> list[Outcome]:
+    """Judge submissions and keep their verdicts; those that have one are not judged again.
+
+    Args:
+        jobs: what to judge.
+        workers: submissions judged at the same time.
+        console: where progress is shown.
+        scheduler: address of a Dask scheduler; None starts workers on this machine.
+        again: judge anew what has a verdict already.
+
+    Returns:
+        An outcome for each job, in the jobs' order.
+    """
     store = verdict_store()
     outcomes: dict[str, Outcome] = {}
     keys = {job.student: _key(job) for job in jobs}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,10 +22,18 @@ from autograder.settings import COURSE, MEBIBYTE
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from autograder.classroom.similarity import Group
+
 SLOW_FACTOR = 3.0
 SLOW_SECONDS = 60.0
 MOST_MISTAKES = 10
 BINS = 10
+BOARD_ROWS = 10
+NO_VERDICT = {
+    "seconds": "–",
+    "memory": "–",
+    "what": "no verdict: not judged since it came or since the checks changed, or judging failed",
+}
 # Blue and orange stay apart for every kind of colour blindness.
 THEMES = {
     "light": {"text": "#1c1f23", "grid": "#dde1e6", "bar": "#0072b2", "mark": "#b35900"},
@@ -42,7 +51,14 @@ class Plot:
     dark: str
 
 
-def write_report(topic: str, title: str, verdicts: Sequence[Verdict], path: Path) -> Path:
+def write_report(
+    topic: str,
+    title: str,
+    verdicts: Sequence[Verdict],
+    path: Path,
+    similar: Sequence[Group] = (),
+    unjudged: Sequence[str] = (),
+) -> Path:
     """Write the report on a class.
 
     Args:
@@ -50,6 +66,8 @@ def write_report(topic: str, title: str, verdicts: Sequence[Verdict], path: Path
         title: the topic's title, for the heading.
         verdicts: one for each student.
         path: the HTML file.
+        similar: groups of submissions that are alike.
+        unjudged: students who handed in and have no verdict.
 
     Raises:
         ValueError: there are no verdicts.
@@ -57,7 +75,8 @@ def write_report(topic: str, title: str, verdicts: Sequence[Verdict], path: Path
     if not verdicts:
         raise ValueError("verdicts is empty: nothing has been judged yet")
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_html(topic, title, verdicts), encoding="utf-8")
+    page = report_html(topic, title, verdicts, similar, unjudged)
+    path.write_text(page, encoding="utf-8")
     return path
 
 
@@ -66,7 +85,13 @@ def report_path(topic: str) -> Path:
     return COURSE / "report" / f"{topic}.html"
 
 
-def report_html(topic: str, title: str, verdicts: Sequence[Verdict]) -> str:
+def report_html(
+    topic: str,
+    title: str,
+    verdicts: Sequence[Verdict],
+    similar: Sequence[Group] = (),
+    unjudged: Sequence[str] = (),
+) -> str:
     """Return the report as one HTML page."""
     from jinja2 import Environment, PackageLoader
 
@@ -82,8 +107,11 @@ def report_html(topic: str, title: str, verdicts: Sequence[Verdict]) -> str:
         plots=_plots(ordered),
         review=[{"student": v.student, "why": _why(v)} for v in ordered if v.needs_review],
         boards=leaderboards(ordered),
+        board_rows=BOARD_ROWS,
         mistakes=_mistakes(ordered),
-        slow=_slow(ordered),
+        slow=[*({**NO_VERDICT, "student": who} for who in unjudged), *_slow(ordered)],
+        similar=similar,
+        rates=_rates(ordered),
         exercises=[exercise.name for exercise in ordered[0].exercises],
         everyone=[_row(verdict) for verdict in ordered],
     )
@@ -163,6 +191,30 @@ def _mistakes(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
         {"exercise": exercise, "name": name, "count": len(who), "students": ", ".join(who)}
         for (exercise, name), who in found
     ]
+
+
+def _rates(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    """Return a line for each exercise: how the class did, and the check that failed most."""
+    rows = []
+    for name, rate in pass_rates(verdicts).items():
+        given = [e for verdict in verdicts for e in verdict.exercises if e.name == name]
+        mean = sum(e.points for e in given) / len(given)
+        failed = Counter(
+            re.sub(r"^test_|\[.*$", "", check)
+            for exercise in given
+            for check in {check.name for check in exercise.checks if not check.passed}
+        ).most_common(1)
+        rows.append(
+            {
+                "name": name,
+                "all": f"{rate:.0%}",
+                "some": f"{sum(e.points > 0 for e in given) / len(given):.0%}",
+                "mean": f"{mean:.1f} of {given[0].max_points:g}",
+                "check": failed[0][0].replace("_", " ") if failed else "",
+                "count": failed[0][1] if failed else "",
+            }
+        )
+    return rows
 
 
 def _slow(verdicts: Sequence[Verdict]) -> list[dict[str, str]]:
@@ -281,6 +333,7 @@ def _draw_bars(
     bars = axes.barh(names, sizes, color=theme["bar"])
     axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.set_xlabel(unit)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(0, max(*sizes, 1) * 1.12)
     axes.grid(axis="x")
     axes.set_axisbelow(True)

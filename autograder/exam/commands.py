@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from autograder.terminal import stop
+
 app = typer.Typer(no_args_is_help=True, help="Papers, keys and marks from the exam's questions.")
 
 Seed = Annotated[str, typer.Option(help="chooses questions, numbers and the order of options")]
@@ -30,11 +32,6 @@ class Language(StrEnum):
     zh = "zh"
 
 
-def _stop(problem: Exception) -> typer.Exit:
-    typer.secho(str(problem), fg="red", err=True)
-    return typer.Exit(2)
-
-
 @app.command()
 def export(
     form: Annotated[Form, typer.Option("--format", help="how the paper is written")] = Form.html,
@@ -52,7 +49,7 @@ def export(
     try:
         paper = make_paper(seed, language.value, minutes)
     except ValueError as problem:
-        raise _stop(problem) from None
+        raise stop(problem) from None
     folder.mkdir(parents=True, exist_ok=True)
     safe = "".join(letter if letter.isalnum() else "_" for letter in seed)
     name = f"exam_{safe}_{minutes or 'all'}_{language.value}"
@@ -71,7 +68,7 @@ def export(
             try:
                 write_pdf(page, path)
             except NoBrowser as problem:
-                raise _stop(problem) from None
+                raise stop(problem) from None
         print(path)
 
 
@@ -89,7 +86,7 @@ def mark(
     try:
         text = marks_csv(mark_class(make_paper(seed, "en", minutes), answers))
     except (ValueError, UnicodeDecodeError) as problem:
-        raise _stop(problem) from None
+        raise stop(problem) from None
     if output is None:
         print(text, end="")
     else:

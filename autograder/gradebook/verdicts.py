@@ -1,13 +1,13 @@
 """The second half of nbgrader's autograde: a verdict instead of running the notebook.
 
-`AttachVerdict` stands in place of nbgrader's `Execute` and shows the verdict in the check cells.
+`AttachVerdict` stands in place of nbgrader's `Execute` and shows the verdict in the check cells;
+the feedback page has it beside the answers.
 `SaveVerdict` stands in place of `SaveAutoGrades` and writes the points. What the notebook itself
 shows is never read back.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from nbconvert.exporters.exporter import ResourcesDict
@@ -20,6 +20,13 @@ from traitlets.utils.importstring import import_item
 
 from autograder.authoring.source import load_source
 from autograder.gradebook.books import save_verdict
+from autograder.gradebook.feedback import (
+    SHOWN_ABOVE_KEY,
+    VERDICT_KEY,
+    message_for_student,
+    title,
+    verdict_metadata,
+)
 from autograder.gradebook.rebuild import submitted_path
 from autograder.gradebook.sanitize import plain_text
 from autograder.judge.submission import read_submission
@@ -90,9 +97,14 @@ class AttachVerdict(NbGraderPreprocessor):
             raise ValueError(f"a verdict on {verdict.topic!r}, not on {ids['assignment']!r}")
         resources[VERDICT] = verdict
         reports = {f"{e.name}-check": report_text(e) for e in verdict.exercises}
+        beside = {e.name: verdict_metadata(e) for e in verdict.exercises}
+        answers = {cell.id for cell in nb.cells}
         for cell in nb.cells:
+            if cell.id in beside and cell.cell_type == "code":
+                cell.metadata[VERDICT_KEY] = beside[cell.id]
             if cell.id in reports and cell.cell_type == "code":
                 cell.outputs = [new_output("stream", name="stdout", text=reports[cell.id])]
+                cell.metadata[SHOWN_ABOVE_KEY] = cell.id.removesuffix("-check") in answers
         if notes := _notes(verdict):
             nb.cells.insert(0, new_markdown_cell(NOTES.format(notes=notes), id=NOTES_ID))
         return nb, resources
@@ -125,10 +137,9 @@ def report_text(exercise: ExerciseVerdict) -> str:
     if exercise.message:
         lines.append(exercise.message)
     for check in exercise.checks:
-        title = re.sub(r"^test_|\[.*$", "", check.name).replace("_", " ")
-        lines.append(f"{'passed' if check.passed else 'FAILED'}: {title}")
-        if not check.passed and check.message:
-            lines += [f"    {line}" for line in check.message.splitlines()]
+        lines.append(f"{'passed' if check.passed else 'FAILED'}: {title(check.name)}")
+        if message := message_for_student(check):
+            lines += [f"    {line}" for line in message.splitlines()]
     return plain_text("\n".join(lines)) + "\n"
 
 

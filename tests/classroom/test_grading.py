@@ -90,6 +90,14 @@ def test_only_named_students_are_judged(course: Path, judged: list[str]) -> None
     assert judged == ["carl"]
 
 
+def test_the_report_is_on_everybody_who_has_a_verdict(course: Path, judged: list[str]) -> None:
+    grade(students=["anna"])
+    grade(students=["carl"])
+    page = (course / f"{TOPIC}.html").read_text(encoding="utf-8")
+    assert ">anna<" in page
+    assert ">carl<" in page
+
+
 def test_a_changed_answer_is_judged_again(course: Path, judged: list[str]) -> None:
     grade(students=["anna"])
     path = next((course / "submitted" / "anna" / TOPIC).glob("*.ipynb"))
@@ -115,7 +123,10 @@ def test_the_report_can_be_written_from_kept_verdicts(course: Path, judged: list
     with pytest.raises(ValueError, match="nothing has been judged"):
         grading.report_on_known(TOPIC)
     grade(students=["anna"])
-    assert "anna" in grading.report_on_known(TOPIC).read_text(encoding="utf-8")
+    page = grading.report_on_known(TOPIC).read_text(encoding="utf-8")
+    assert ">anna<" in page
+    # Who has no verdict is not left out.
+    assert page.index(">ben<") < page.index("no verdict: not judged") < page.index("Everyone")
 
 
 def test_a_failing_command_of_nbgrader_says_what_it_said(

@@ -108,7 +108,9 @@ class Course:
             for part in os.environ["PATH"].split(os.pathsep)
             if Path(part) != Path(sys.executable).parent
         )
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(self.root)}
+        # The package of this very checkout, also where another one is installed.
+        packages = os.pathsep.join([str(self.root), str(settings.REPOSITORY)])
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": packages}
         result = subprocess.run(
             [sys.executable, "-m", "nbgrader", *arguments],
             cwd=self.root,

@@ -203,7 +203,7 @@ def test_feedback_is_safe(graded: Any) -> None:
     assert scripts["hostile"] == scripts["perfect"]
     for forbidden in ("javascript:alert", '<script>alert("stolen")', 'onerror="', "<img src=x"):
         assert forbidden not in pages["hostile"].replace(html_escaped(forbidden), "")
-    assert "FAILED: norm is right" in pages["hostile"]
+    assert '<span class="title">norm is right</span>' in pages["hostile"]
     assert "<details>" in pages["hostile"]
     assert "math.sqrt" not in pages["hostile"]
 

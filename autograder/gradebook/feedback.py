@@ -1,0 +1,102 @@
+"""The feedback page: what each check says stands beside the student's own code.
+
+nbgrader writes the page; this adds a template to it, and leaves the judge's inputs out of messages.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nbconvert.exporters import HTMLExporter
+from traitlets import default
+
+from autograder.gradebook.sanitize import plain_text
+from autograder.judge.verdict import CheckVerdict, ExerciseVerdict
+
+VERDICT_KEY = "autograder_verdict"
+SHOWN_ABOVE_KEY = "autograder_shown_above"
+TEMPLATES = Path(__file__).parent / "templates"
+# Checks say `what: expected …, got …`: what was given to the function stands before these words.
+ANSWER_BEGINS = re.compile(r"\b(expected|got|your code raised)\b|[:,] at index ")
+# Numbers in square brackets, nested or not; `(2, 3)` in round ones is a shape, and stays.
+NUMBERS = re.compile(r"\[(?:[-+\d.,\s]|e[-+]|nan|inf|True|False|\[…\])++\]")
+DEEPEST = 6
+LONGEST_HEAD = 2000
+HIDDEN = "[…]"
+
+
+class FeedbackExporter(HTMLExporter):
+    """nbgrader's feedback page with the verdicts beside the answers."""
+
+    @default("template_file")
+    def _template_file_default(self) -> str:
+        return "verdicts.html.j2"
+
+    @default("template_paths")
+    def _template_paths(self, *args: Any, **kwargs: Any) -> list[str]:
+        return [str(TEMPLATES), *super()._template_paths(*args, **kwargs)]
+
+
+def title(check: str) -> str:
+    """Return a check's name as words."""
+    return re.sub(r"^test_|\[.*$", "", check).replace("_", " ")
+
+
+def without_inputs(message: str) -> str:
+    """Return a check's message without the numbers that the judge gave to the function.
+
+    What was expected and what came stays, and so do shapes and single values.
+    """
+    lines = []
+    for line in message.split("\n"):
+        begin = ANSWER_BEGINS.search(line)
+        place = begin.start() if begin else len(line)
+        head = line[: min(place, LONGEST_HEAD)]
+        # From the inside: a list of lists becomes one mark.
+        for _ in range(DEEPEST):
+            head = NUMBERS.sub(HIDDEN, head)
+        lines.append(head + line[place:])
+    return "\n".join(lines)
+
+
+def message_for_student(check: CheckVerdict) -> str:
+    """Return what a failed check tells the student; empty when it passed."""
+    return "" if check.passed else plain_text(without_inputs(check.message))
+
+
+def verdict_metadata(exercise: ExerciseVerdict) -> dict[str, Any]:
+    """Return what the template shows beside an answer, as plain data for the cell's metadata."""
+    return {
+        "points": f"{exercise.points:g}",
+        "max_points": f"{exercise.max_points:g}",
+        "kind": "all"
+        if exercise.points >= exercise.max_points
+        else "some"
+        if exercise.points
+        else "none",
+        "message": plain_text(exercise.message),
+        "checks": _grouped(exercise.checks),
+    }
+
+
+def _grouped(checks: Sequence[CheckVerdict]) -> list[dict[str, Any]]:
+    """Return the checks for the page; failed ones in a row that say the same are one entry."""
+    entries: list[dict[str, Any]] = []
+    for check in checks:
+        message = message_for_student(check)
+        last = entries[-1] if entries else None
+        if last and message and not last["passed"] and last["message"] == message:
+            last["titles"].append(plain_text(title(check.name)))
+            continue
+        entries.append(
+            {
+                "titles": [plain_text(title(check.name))],
+                "passed": check.passed,
+                "gate": check.gate,
+                "message": message,
+            }
+        )
+    return entries

@@ -1,0 +1,59 @@
+"""The feedback page: verdicts beside the answers, the judge's inputs left out, all escaped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from autograder.authoring.build import complete_notebook
+from autograder.gradebook.feedback import without_inputs
+
+TINY = "tiny_topic"
+ATTACK = "</div><script>alert(1)</script> $x$"
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        (
+            "select([0.5, -1e-3, 2], 0.3): indices: expected [0, 2], got [1, 2]",
+            "select([…], 0.3): indices: expected [0, 2], got [1, 2]",
+        ),
+        (
+            "norm of tensor of shape (2, 2), torch.float32: [[1.0, 2.0], [3.0, 4.0]]: got nan",
+            "norm of tensor of shape (2, 2), torch.float32: […]: got nan",
+        ),
+        ("activations (8, 4): expected floats", "activations (8, 4): expected floats"),
+        (
+            "sparsities = [0.1, 1.2]: expected a ValueError",
+            "sparsities = […]: expected a ValueError",
+        ),
+        ("x: at index (0, 1) expected 3, got 4", "x: at index (0, 1) expected 3, got 4"),
+        ("layers ['conv1', 'fc2'] stay", "layers ['conv1', 'fc2'] stay"),
+        ("", ""),
+    ],
+)
+def test_inputs_are_left_out(message: str, shown: str) -> None:
+    assert without_inputs(message) == shown
+
+
+def test_the_page(course: Any) -> None:
+    course.hand_in("ann", complete_notebook(TINY, {"norm": "def norm(values):\n    return 17"}))
+    message = f"norm([3.25, 4.75]): expected 5, got 17 {ATTACK}"
+    course.decide("ann", {"norm": 1.5, "Counter": 1.5}, message=message)
+    course.nbgrader("autograde", TINY)
+    course.nbgrader("generate_feedback", TINY)
+    page = (course.root / "course" / "feedback" / "ann" / TINY / "9_tiny_topic.html").read_text()
+    body = page[page.index("<body>") :]
+    first = body.index('<div class="beside">')
+    answer, verdict = body.index("17", first), body.index('<div class="verdict', first)
+    assert answer < verdict < body.index("1.5 of 3 points") < body.index("norm([…]): expected 5")
+    assert body.count('<div class="beside">') == 2
+    assert "3.25" not in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert(1)" in body
+    # Said once: the text below the check cell is for formgrader.
+    assert "FAILED: norm is right" not in body
+    check = course.autograded("ann").cells
+    assert any("FAILED: norm is right" in str(cell.get("outputs")) for cell in check)
