@@ -42,7 +42,7 @@ class MockView:
             value=str(SystemRandom().randrange(1, 10000)), style=WIDE_LABEL,
             layout={"width": "14em"},
         )  # fmt: skip
-        self.start = widgets.Button(button_style="primary", layout={"width": "auto"})
+        self.start = widgets.Button(button_style="primary", layout={"width": "18em"})
         self.previous, self.following = widgets.Button(), widgets.Button()
         self.pause, self.finish = widgets.Button(), widgets.Button()
         self.place = widgets.Dropdown(style=WIDE_LABEL, layout={"width": "14em"})

@@ -1,4 +1,4 @@
-"""Fresh numbers for weight pruning and for whole networks; the keys come from the topic's reference solutions."""
+"""Fresh numbers for weight pruning and whole networks; keys from the reference solutions."""
 
 from __future__ import annotations
 
