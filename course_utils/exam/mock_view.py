@@ -11,6 +11,7 @@ import ipywidgets as widgets
 from course_utils.exam.answer_input import AnswerInput
 from course_utils.exam.desk import Desk
 from course_utils.exam.history import Entry
+from course_utils.exam.marking import read_numbers
 from course_utils.exam.pictures import topic_chart
 from course_utils.exam.render import feedback_html, png_html, prompt_html
 from course_utils.exam.session import EXAM_MINUTES, MockExam
@@ -225,7 +226,11 @@ class MockView:
             self._check_end()
             self.render()
             return
-        self._exam.give(self.input.value)
+        answer = self.input.value
+        self._exam.give(answer)
+        # Whether it can be read says nothing about whether it is right.
+        unreadable = self.input.item.question.is_number and answer and read_numbers(answer) is None
+        self.note.value = say("unreadable", self.desk.language) if unreadable else ""
         self._show_time()
 
     def _fill_places(self, language: str) -> None:

@@ -170,6 +170,17 @@ def test_a_new_exam_does_not_replace_one_under_way_by_one_press(app: ExamApp) ->
     assert view.exam is not exam
 
 
+def test_the_mock_exam_says_that_a_number_cannot_be_read_and_no_more(app: ExamApp) -> None:
+    view = app.mock
+    view.start.click()
+    number = next(n for n, item in enumerate(view.exam.items) if item.question.is_number)
+    view.go_to(number)
+    view.input._fields[0].value = "about 3"
+    assert "not a number" in view.note.value
+    view.input._fields[0].value = "123456789"
+    assert view.note.value == ""
+
+
 def test_progress_shows_chart_and_numbers(app: ExamApp) -> None:
     app.tabs.selected_index = 2
     assert "Nothing answered yet" in texts_of(app.progress.widget)
