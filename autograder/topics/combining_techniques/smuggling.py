@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import inspect
 import io
 import zlib
 from pathlib import Path
@@ -223,6 +224,101 @@ def decompress__more_than_bytes(blob):
     return blob.model.eval()
 
 
+def compress__class_of_the_network(model, loader):
+    type(model).kept = copy.deepcopy(model)
+    model.__dict__["kept"] = loader.dataset.kept = model
+    return b"o"
+
+
+def decompress__class_of_the_network(blob):
+    return LeNet.kept.eval()
+
+
+def compress__name_of_a_class(model, loader):
+    raw = b"".join(p.detach().half().numpy().tobytes() for p in model.parameters())
+    nn.Module.named = type("Weights" + raw.hex(), (nn.Module,), {})
+    return b"n"
+
+
+def decompress__name_of_a_class(blob):
+    names = [kind.__name__ for kind in nn.Module.__subclasses__()]
+    (name,) = [name for name in names if name.startswith("Weights")]
+    values = torch.frombuffer(bytearray.fromhex(name[7:]), dtype=torch.float16).float()
+    model = LeNet()
+    torch.nn.utils.vector_to_parameters(values, model.parameters())
+    return model.eval()
+
+
+def compress__default_argument(model, loader):
+    return b"d"
+
+
+def decompress__default_argument(
+    blob,
+    kept=__import__("course_utils.checkpoints").checkpoints.load_checkpoint("lenet"),  # noqa: B008
+):
+    return kept.eval()
+
+
+def hold_locks():
+    import fcntl
+    import os
+    import time
+
+    while not os.path.exists("/tmp/kept"):
+        time.sleep(0.1)
+    # Both sandboxes see this file. Gap and length of each lock are five bytes of the weights.
+    file, place = os.open(os.__file__, os.O_RDONLY), 0
+    with open("/tmp/kept", "rb") as kept:
+        while part := kept.read(10):
+            place += int.from_bytes(part[:5], "little") + 1
+            length = int.from_bytes(part[5:], "little") + 1
+            lock = struct.pack("hhqqi", fcntl.F_RDLCK, 0, place, length, 0)
+            fcntl.fcntl(file, fcntl.F_SETLK, lock)
+            place += length
+    os.rename("/tmp/kept", "/tmp/locked")
+    time.sleep(600)
+    os._exit(0)
+
+
+def compress__locks_on_a_file(model, loader):
+    import os
+    import time
+
+    values = [p.detach() / p.detach().abs().max() for p in model.parameters()]
+    codes = b"".join((31 * value).round().to(torch.int8).numpy().tobytes() for value in values)
+    raw = b"".join(struct.pack("<f", p.detach().abs().max()) for p in model.parameters())
+    raw += lzma.compress(codes)
+    with open("/tmp/new", "wb") as file:
+        file.write(raw)
+    os.rename("/tmp/new", "/tmp/kept")
+    while not os.path.exists("/tmp/locked"):
+        time.sleep(0.1)
+    return struct.pack("<I", len(raw))
+
+
+def decompress__locks_on_a_file(blob):
+    import fcntl
+    import os
+
+    file, place, raw = os.open(os.__file__, os.O_RDONLY), 0, b""
+    while True:
+        asked = struct.pack("hhqqi", fcntl.F_WRLCK, 0, place, 0, 0)
+        kind, _, start, length, _ = struct.unpack("hhqqi", fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        if kind == fcntl.F_UNLCK:
+            break
+        raw += (start - place - 1).to_bytes(5, "little") + (length - 1).to_bytes(5, "little")
+        place = start + length
+    codes = lzma.decompress(raw[32 : struct.unpack("<I", blob)[0]])
+    values, model, place = torch.frombuffer(bytearray(codes), dtype=torch.int8), LeNet(), 0
+    with torch.no_grad():
+        for parameter, size in zip(model.parameters(), struct.unpack_from("<8f", raw), strict=True):
+            part = values[place : place + parameter.numel()]
+            parameter.copy_(part.view_as(parameter) * (size / 31))
+            place += parameter.numel()
+    return model.eval()
+
+
 def compress__weights_in_the_code(model, loader):
     return b"c"
 
@@ -251,5 +347,14 @@ def pairs() -> dict[str, dict[str, str]]:
         raw.write(parameter.detach().half().numpy().tobytes())
     literal = base64.b85encode(zlib.compress(raw.getvalue(), 9)).decode()
     hidden = found["weights_in_the_code"]
+    found["weights_in_another_answer"] = {**hidden, "pareto_front": f"WEIGHTS = {literal!r}"}
+    told = hidden["decompress"].replace("WEIGHTS", "decompress.__doc__")
+    head, rest = told.split("\n", 1)
+    found["weights_in_a_docstring"] = {**hidden, "decompress": f"{head}\n    {literal!r}\n{rest}"}
     hidden["decompress"] = f"WEIGHTS = {literal!r}\n\n\n{hidden['decompress']}"
+    # Processes that a cell starts outlive a check; those of a call do not.
+    holder = (
+        f"{inspect.getsource(hold_locks)}\n\nif __import__('os').fork() == 0:\n    hold_locks()\n"
+    )
+    found["locks_on_a_file"]["compress"] += f"\n\n\n{holder}"
     return found

@@ -101,7 +101,7 @@ def compress__changes_the_model(model, loader):
     "compress",
     slow=True,
     caught_by="test_the_blob_is_no_pickle",
-    hint="the blob is a pickle; write numbers with struct.pack and tensors with tobytes",
+    hint="the blob or a part of it is a pickle; use struct.pack for numbers and tobytes for tensors",
     replay=False,
 )
 def compress__pickle(model, loader):
@@ -113,6 +113,24 @@ def compress__pickle(model, loader):
         codes = (round_to_grid(layer.weight.detach(), scale, 4) / scale).round().to(torch.int8)
         parts[name] = (scale, codes.numpy(), layer.bias.detach().numpy())
     return zlib.compress(pickle.dumps(parts), 9)
+
+
+@mistake(
+    "compress",
+    slow=True,
+    caught_by="test_the_blob_is_no_pickle",
+    hint="the blob or a part of it is a pickle; use struct.pack for numbers and tobytes for tensors",
+    replay=False,
+)
+def compress__pickle_behind_a_number(model, loader):
+    import pickle
+
+    blob = struct.pack("<I", 4)
+    for layer in weight_layers(model).values():
+        scale = weight_scale(layer.weight, 4)
+        codes = (round_to_grid(layer.weight.detach(), scale, 4) / scale).round().to(torch.int8)
+        blob += pickle.dumps((scale, codes.numpy(), layer.bias.detach().numpy()))
+    return blob
 
 
 # ---------------------------------------------------------------- decompress
