@@ -956,6 +956,7 @@ plt.show()
 # - Of two points with the same size only the more accurate one stays; of two with the same accuracy
 #   only the smaller one.
 # - The order of the result is free. No points give an empty list.
+# - NaN cannot be compared: a point that holds one raises a `ValueError`.
 #
 # <details><summary>Hint 1</summary>
 #
@@ -1008,6 +1009,7 @@ assert got.count((9, 0.9)) == 1, f"(9, 0.9) is there twice: keep twins once, got
 assert sorted(got) == [(3, 0.6), (5, 0.8), (9, 0.9)], f"expected 3, 5 and 9, got {got}"
 assert list(pareto_front([])) == [], "no points: no front"
 assert [tuple(point) for point in pareto_front([(2, 0.5)])] == [(2, 0.5)], "a single point stays"
+assert is_rejected(pareto_front, [(2, 0.5), (3, math.nan)]), "NaN must raise a ValueError"
 print("pareto_front: good")
 
 # %% [markdown]

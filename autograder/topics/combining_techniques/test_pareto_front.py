@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import torch
@@ -89,6 +90,14 @@ def test_few_points(student: Student) -> None:
     expect.true(front(student, []) == [], "no points: expected an empty list")
     expect_front(student, [(3, 0.25)], "a single point")
     expect_front(student, [(0, 0.0), (1_725_032, 1.0)], "two points, both on the front")
+
+
+@check("pareto_front")
+def test_nan_is_rejected(student: Student) -> None:
+    points = [(5, 0.8), (7, 0.9), (9, 0.7)]
+    for wrong in ((math.nan, 0.85), (6, math.nan)):
+        with expect.value_error(f"points with {wrong}, which cannot be compared"):
+            student.pareto_front([*points, wrong])
 
 
 @check("pareto_front")

@@ -108,3 +108,16 @@ def pareto_front__starts_at_zero(points):
             front.append((size, right))
             best = right
     return front
+
+
+@mistake(
+    "pareto_front",
+    caught_by="test_nan_is_rejected",
+    hint="NaN compares as False with everything, so it slips through: look for it first",
+)
+def pareto_front__lets_nan_pass(points):
+    front = []
+    for size, right in sorted(map(tuple, points), key=lambda point: (point[0], -point[1])):
+        if not front or right > front[-1][1]:
+            front.append((size, right))
+    return front
