@@ -66,19 +66,3 @@ def clustered(reference: ModuleType, course: Course, seed: int) -> float:
     lenet, loader = course.checkpoint("lenet"), _few(course, seed, 500)
     model = reference.quantize_and_cluster(lenet, loader, 16, 8, 0, 1e-3)
     return course.hidden_accuracy(model, 1000)
-
-
-@measurement(unit="fraction", margin=0.02)
-def two_bits_trained(reference: ModuleType, course: Course, seed: int) -> float:
-    """Accuracy on 1,000 hidden images: LeNet, 2 bits, k = 4, two epochs on 2,000 images."""
-    lenet, loader = course.checkpoint("lenet"), _few(course, seed, 2000)
-    model = reference.quantize_and_cluster(lenet, loader, 4, 2, 2, 1e-3)
-    return course.hidden_accuracy(model, 1000)
-
-
-@measurement(unit="fraction", margin=0.02)
-def two_bits_distilled(reference: ModuleType, course: Course, seed: int) -> float:
-    """Accuracy on 1,000 hidden images: LeNet, 50 % zeros, 2 bits, two epochs on 2,000 images."""
-    lenet, loader = course.checkpoint("lenet"), _few(course, seed, 2000)
-    model = reference.prune_quantize_distill(lenet, lenet, loader, 0.5, 2, 2, 1.0, 0.3, 2e-3)
-    return course.hidden_accuracy(model, 1000)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from autograder.judge.checking import describe, expect, fail
-from autograder.judge.toys import eval_logits, lived_in, snapshot
-from autograder.topics.combining_techniques.toys import Trainer, expect_eval, layers_of
+from autograder.judge.toys import eval_logits, lived_in, redraw, snapshot, stripes
+from autograder.topics.combining_techniques.toys import Trainer, expect_eval, layers_of, wide_net
 from autograder.topics.knowledge_distillation.toys import (
     bias_only,
     blind_task,
@@ -19,6 +19,8 @@ from autograder.topics.knowledge_distillation.toys import (
     noise_task,
     two_pixel_teacher,
 )
+from course_utils.data import make_loader
+from course_utils.models import BatchNormCNN
 
 
 def roomy_student(rng: torch.Generator) -> nn.Sequential:
@@ -84,6 +86,63 @@ def expect_alpha_weighs_the_labels(train: Trainer) -> None:
             f"{winner} to win, got {int(bias.argmax())}; alpha weighs the hard loss"
         )
         expect.true(bias.argmax() == winner, message, "alpha_swapped")
+
+
+def expect_hard_loss_without_temperature(train: Trainer) -> None:
+    """With alpha = 1 a blind student learns how frequent the labels are, at any temperature."""
+    images = blind_task(0).dataset.tensors[0]
+    labels = torch.tensor([0, 0, 0, 0, 0, 0, 1, 2]).repeat(len(images) // 8)
+    teacher = nn.Sequential(nn.AvgPool2d((1, 2)), *fixed_teacher([0.0, 6.0, 6.0], side=1))
+    bias = learnt_bias(train, teacher, make_loader(images, labels, 8), 6.0, 1.0)
+    gap = float(bias[0] - (bias[1] + bias[2]) / 2)
+    message = (
+        "alpha = 1, T = 6, a model that cannot tell images apart, six of eight labels are 0: "
+        f"expected log(6) = 1.8 between the logits of class 0 and of the others, got {gap:.1f}; "
+        "the hard loss takes the logits as they are, only the soft loss divides them by T"
+    )
+    expect.true(1.0 <= gap <= 3.0, message, "softens_the_hard_loss")
+
+
+def expect_the_teacher_is_whole(
+    train: Trainer, rng: torch.Generator, lowest: float, mistake: str
+) -> None:
+    """A model that is its own teacher: its compressed copy comes nearer to what it was."""
+    for _ in range(20):
+        model, images = wide_net(rng).train(), stripes(rng).dataset.tensors[0]
+        labels = torch.randint(3, (len(images),), generator=rng)  # they tell nothing
+        loader = make_loader(images, labels, 32, shuffle=True)
+        damaged = model_of(train(model, model, loader, 0, 1.0, 0.0, 0.02), model)
+        before = agreement(damaged, model, loader)
+        if before < lowest - 0.1:  # a copy that agrees already would tell nothing
+            break
+    got = train(model, model, loader, 20, 1.0, 0.0, 0.02)
+    expect_eval(got, "model is its own teacher")
+    after = agreement(model_of(got, model), model, loader)
+    if after < min(lowest, before + 0.02):
+        fail(
+            "a model that is its own teacher: after distillation expected more agreement with the "
+            f"model before compression than {before:.0%}, got {after:.0%}; is the teacher still "
+            "whole?",
+            mistake,
+        )
+
+
+def expect_biases_and_norms_kept(train: Trainer, rng: torch.Generator) -> None:
+    """Only the weights of conv and linear layers are compressed."""
+    model = redraw(BatchNormCNN((3, 4, 5)), rng)
+    images = torch.randn(32, 1, 28, 28, generator=rng)
+    loader = make_loader(images, torch.arange(32) % 10, 16)
+    for epochs in (0, 1):
+        got = train(model, model, loader, epochs, 1.0, 0.5, 1e-3)
+        state = model_of(got, model).state_dict()
+        weights = {f"{name}.weight" for name in layers_of(model)}
+        for name, value in model.state_dict().items():
+            if name in weights or not value.is_floating_point():
+                continue
+            if epochs == 0:
+                expect.equal(state[name].detach(), value, f"epochs = 0: {name}", "prunes_all")
+            elif (state[name] == 0).sum() > (value == 0).sum() + 1:
+                fail(f"{name}: only the weights of conv and linear layers are pruned", "prunes_all")
 
 
 def expect_t_squared(train: Trainer) -> None:

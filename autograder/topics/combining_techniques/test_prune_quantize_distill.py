@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import torch
+from torch import nn
+from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.course import Course
@@ -14,11 +15,14 @@ from autograder.judge.toys import redraw, stripes
 from autograder.topics.combining_techniques import teaching
 from autograder.topics.combining_techniques.toys import (
     Trainer,
-    expect_eval,
     expect_grid,
     expect_rejections,
+    expect_rounding_felt,
     expect_zeros,
+    grid_step,
     layers_of,
+    long_tails,
+    nested_net,
     weights_of,
     wide_net,
 )
@@ -75,6 +79,27 @@ def test_zeros_survive(student: Student, rng: torch.Generator) -> None:
             expect_zeros(weight, sparsity, f"{what}, layer {name}", cause)
 
 
+@check("prune_quantize_distill", weight=2)
+def test_pruned_weights_stay_zero(student: Student, rng: torch.Generator) -> None:
+    model, teacher, bits = wide_net(rng), wide_net(rng).eval(), 8
+    got = trainer(student, 0.5, bits)(model, teacher, stripes(rng), 10, 1.0, 0.5, 0.1)
+    for name, weight in weights_of(got, model, "ten epochs").items():
+        sizes = layers_of(model)[name].weight.detach().abs()
+        # Those that are small on any grid, so that rounding before pruning is right too.
+        cut = sizes.quantile(0.5) - 2 * sizes.max() / 2 ** (bits - 1)
+        if back := int((weight[sizes < cut] != 0).sum()):
+            fail(
+                f"sparsity 0.5, 8 bits, ten epochs, layer {name}: {back} of the weights that were "
+                "pruned are not zero afterwards; the mask is made once, before the training",
+                "moving_mask",
+            )
+
+
+@check("prune_quantize_distill")
+def test_biases_and_norms_stay_in_float(student: Student, rng: torch.Generator) -> None:
+    teaching.expect_biases_and_norms_kept(trainer(student, 0.8, 4), rng)
+
+
 @check("prune_quantize_distill", weight=3)
 def test_grid_survives(student: Student, rng: torch.Generator) -> None:
     model, teacher = wide_net(rng), wide_net(rng).eval()
@@ -87,7 +112,11 @@ def test_grid_survives(student: Student, rng: torch.Generator) -> None:
 
 @check("prune_quantize_distill", weight=3)
 def test_without_epochs_it_is_pruned_and_rounded(student: Student, rng: torch.Generator) -> None:
-    for model, bits in ((wide_net(rng), 8), (redraw(LeNet(3, 4, 9), rng), 10)):
+    for model, bits in (
+        (wide_net(rng), 8),
+        (nested_net(rng), 16),
+        (redraw(LeNet(3, 4, 9), rng), 10),
+    ):
         shape = (1, 28, 28) if isinstance(model, LeNet) else (1, 6, 6)
         images = torch.randn(16, *shape, generator=rng)
         loader = make_loader(images, torch.arange(16) % 3, 8)
@@ -102,7 +131,8 @@ def test_without_epochs_it_is_pruned_and_rounded(student: Student, rng: torch.Ge
                 fail(
                     f"epochs = 0, layer {name}: a weight that is clearly among the smallest 60 % "
                     "of its layer is not zero",
-                    "wrong_weights_pruned",
+                    # A name with a dot is that of a layer inside another module.
+                    None if "." in name else "wrong_weights_pruned",
                 )
             off = float((weight - old)[large].abs().max()) / size
             if off > 0.03:
@@ -114,6 +144,24 @@ def test_without_epochs_it_is_pruned_and_rounded(student: Student, rng: torch.Ge
 
 
 @check("prune_quantize_distill", weight=2)
+def test_weights_go_to_the_nearest_level(student: Student, rng: torch.Generator) -> None:
+    model = long_tails(rng)
+    for bits in (3, 5):
+        got = trainer(student, 0.2, bits)(model, model, stripes(rng), 0, 1.0, 0.5, 0.01)
+        for name, weight in weights_of(got, model, f"{bits} bits").items():
+            what = f"0 epochs, {bits} bits, layer {name} with a few large weights"
+            expect_grid(weight, bits, what, "codes_out_of_range")
+            old, step = layers_of(model)[name].weight.detach(), grid_step(weight, bits)
+            inside = (weight != 0) & (old.abs() <= weight.abs().max())
+            off = float((weight - old)[inside].abs().max()) / step
+            message = (
+                f"{what}: a weight went to a level {off:.2f} steps away; the nearest level is at "
+                "most half a step away, unless the weight lies beyond the last one"
+            )
+            expect.true(off < 0.52, message, "cuts_instead_of_rounding")
+
+
+@check("prune_quantize_distill", weight=2)
 def test_learns_from_the_teacher_on_the_grid(student: Student, rng: torch.Generator) -> None:
     teaching.expect_learns_from_the_teacher(trainer(student), rng)
 
@@ -121,6 +169,11 @@ def test_learns_from_the_teacher_on_the_grid(student: Student, rng: torch.Genera
 @check("prune_quantize_distill", weight=2)
 def test_alpha_weighs_the_labels_on_the_grid(student: Student) -> None:
     teaching.expect_alpha_weighs_the_labels(trainer(student))
+
+
+@check("prune_quantize_distill")
+def test_hard_loss_is_not_softened_on_the_grid(student: Student) -> None:
+    teaching.expect_hard_loss_without_temperature(trainer(student))
 
 
 @check("prune_quantize_distill", weight=2)
@@ -145,21 +198,8 @@ def test_compressed_model_trains_properly(student: Student, rng: torch.Generator
 
 @check("prune_quantize_distill")
 def test_own_teacher_stays_whole(student: Student, rng: torch.Generator) -> None:
-    model, loader = wide_net(rng), stripes(rng)
-    labels = torch.randint(3, (192,), generator=rng)  # they tell nothing
-    loader = make_loader(loader.dataset.tensors[0], labels, 32, shuffle=True)
-    plain = trainer(student, 0.7, 3)(model, model, loader, 0, 1.0, 0.0, 0.02)
-    got = trainer(student, 0.7, 3)(model, model, loader, 15, 1.0, 0.0, 0.02)
-    expect_eval(got, "model is its own teacher")
-    before, after = (
-        teaching.agreement(teaching.model_of(m, model), model, loader) for m in (plain, got)
-    )
-    if after < min(0.85, before + 0.02):
-        fail(
-            "a model that is its own teacher: expected more agreement with the model before "
-            f"compression than {before:.0%}, got {after:.0%}; is the teacher still whole?",
-            "teacher_is_compressed_too",
-        )
+    train = trainer(student, 0.7, 3)
+    teaching.expect_the_teacher_is_whole(train, rng, 0.85, "teacher_is_compressed_too")
 
 
 @check("prune_quantize_distill")
@@ -178,21 +218,26 @@ def test_compression_rejects_impossible_arguments(student: Student, rng: torch.G
     expect_rejections(student.prune_quantize_distill, right, wrong)
 
 
-@check("prune_quantize_distill", weight=3, timeout=40)
-def test_distillation_repairs_the_rounding(
-    student: Student, course: Course, expected: SimpleNamespace
-) -> None:
+@check("prune_quantize_distill", weight=3)
+def test_distillation_feels_the_rounding(student: Student, rng: torch.Generator) -> None:
+    def train(model: nn.Module, loader: DataLoader) -> Any:
+        return trainer(student, 0.3, 3)(model, model, loader, 6, 2.0, 0.5, 1e-4)
+
+    expect_rounding_felt(train, rng, "rounds_at_the_end")
+
+
+@check("prune_quantize_distill", weight=2, timeout=40)
+def test_lenet_learns_on_the_grid(student: Student, course: Course) -> None:
     lenet = course.checkpoint("lenet")
-    loader = course.loader("train", limit=2000, batch_size=50)
-    got = trainer(student, 0.5, 2)(lenet, lenet, loader, 2, 1.0, 0.3, 2e-3)
+    loader = course.loader("train", limit=1000, batch_size=50)
+    got = trainer(student, 0.5, 4)(lenet, lenet, loader, 1, 1.0, 0.3, 1e-3)
     for name, weight in weights_of(got, lenet, "LeNet").items():
-        expect_zeros(weight, 0.5, f"LeNet, 50 % zeros, 2 bits, layer {name}", "zeros_lost")
-        expect_grid(weight, 2, f"LeNet, 50 % zeros, 2 bits, layer {name}", "grid_lost")
+        expect_zeros(weight, 0.5, f"LeNet, 50 % zeros, 4 bits, layer {name}", "zeros_lost")
+        expect_grid(weight, 4, f"LeNet, 50 % zeros, 4 bits, layer {name}", "grid_lost")
     right = course.hidden_accuracy(teaching.model_of(got, lenet), 1000)
-    lowest = 0.78  # rounding after the training gives 0.73; optimizers are free
+    lowest = 0.7  # scale and optimizer are free: from the largest weight some lose much at first
     message = (
-        f"LeNet, 50 % zeros, 2 bits, two epochs on 2,000 images: expected at least {lowest:.0%} on "
-        f"hidden images, got {right:.0%} (the reference: {expected.two_bits_distilled.value:.0%}); "
-        "the network must feel zeros and grid while it learns"
+        f"LeNet, 50 % zeros, 4 bits, one epoch on 1,000 images: expected at least {lowest:.0%} on "
+        f"hidden images, got {right:.0%}"
     )
-    expect.true(right >= lowest, message, "rounds_at_the_end")
+    expect.true(right >= lowest, message)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copy
 from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
@@ -17,10 +17,14 @@ from autograder.topics.combining_techniques.toys import (
     expect_eval,
     expect_grid,
     expect_rejections,
+    expect_rounding_felt,
     layers_of,
+    long_tails,
+    nested_net,
     weights_of,
     wide_net,
 )
+from autograder.topics.knowledge_distillation.toys import bias_only, blind_task
 from course_utils.data import make_loader
 from course_utils.models import BatchNormCNN
 
@@ -32,7 +36,9 @@ def expect_codebooks(got: Any, like: nn.Module, k: int, bits: int, what: str) ->
         values = len(weight.unique())
         if values > k:
             message = f"{what}, layer {name}: expected at most k = {k} values, got {values}"
-            fail(message, "no_clustering" if values > 2 * k else None)
+            # A name with a dot is that of a layer inside another module.
+            inner = "outer_layers_only" if "." in name else "no_clustering"
+            fail(message, inner if values > 2 * k else None)
         expect_grid(weight, bits, f"{what}, layer {name}", "off_the_grid")
     return weights
 
@@ -57,7 +63,7 @@ def test_few_values_on_the_grid(student: Student, rng: torch.Generator) -> None:
 @check("quantize_and_cluster", weight=3)
 def test_many_settings(student: Student, rng: torch.Generator) -> None:
     model = wide_net(rng)
-    for k, bits, epochs in ((2, 8, 0), (5, 3, 1), (16, 6, 1), (7, 2, 1), (64, 4, 0)):
+    for k, bits, epochs in ((1, 8, 1), (2, 8, 0), (5, 3, 1), (16, 6, 1), (7, 2, 1), (64, 4, 0)):
         got = student.quantize_and_cluster(
             model=model, loader=stripes(rng), k=k, bits=bits, epochs=epochs, lr=0.01
         )
@@ -66,11 +72,7 @@ def test_many_settings(student: Student, rng: torch.Generator) -> None:
 
 @check("quantize_and_cluster", weight=3)
 def test_clusters_follow_the_weights(student: Student, rng: torch.Generator) -> None:
-    # Most weights are small and a few are large: equal steps waste their levels on the large ones.
-    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 60), nn.ReLU(), nn.Linear(60, 30))
-    for layer in (model[1], model[3]):
-        with torch.no_grad():
-            layer.weight.copy_(torch.randn(layer.weight.shape, generator=rng) ** 3)
+    model = long_tails(rng)  # equal steps waste their levels on the few large weights
     got = student.quantize_and_cluster(model, stripes(rng), 8, 10, 0, 0.01)
     for name, weight in expect_codebooks(got, model, 8, 10, "weights with long tails").items():
         old = layers_of(model)[name].weight.detach()
@@ -87,18 +89,36 @@ def test_clusters_follow_the_weights(student: Student, rng: torch.Generator) -> 
 
 
 @check("quantize_and_cluster", weight=2)
+def test_two_groups_are_two_clusters(student: Student, rng: torch.Generator) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 20), nn.ReLU(), nn.Linear(20, 3))
+    for layer in (model[1], model[3]):
+        first = torch.rand(layer.weight.shape, generator=rng) < 0.6
+        noise = 0.005 * torch.randn(layer.weight.shape, generator=rng)
+        with torch.no_grad():
+            layer.weight.copy_(torch.where(first, 0.3, -0.1) + noise)
+    got = student.quantize_and_cluster(model, stripes(rng), 2, 8, 0, 0.01)
+    for name, weight in expect_codebooks(got, model, 2, 8, "two groups of weights").items():
+        off = float((weight - layers_of(model)[name].weight.detach()).abs().max())
+        message = (
+            f"layer {name} has weights near 0.3 and near -0.1; k = 2, 8 bits, epochs = 0: a weight "
+            f"is off by {off:.2f}; the two clusters are the two groups"
+        )
+        expect.true(off < 0.04, message, "too_few_clusters")
+
+
+@check("quantize_and_cluster", weight=2)
 def test_every_layer_has_its_own_codebook(student: Student, rng: torch.Generator) -> None:
-    model = wide_net(rng)
-    got = student.quantize_and_cluster(model, stripes(rng), 16, 8, 0, 0.01)
-    for name, weight in expect_codebooks(got, model, 16, 8, "k = 16, 8 bits").items():
-        old = layers_of(model)[name].weight.detach()
-        error = float((weight - old).square().mean() / old.square().mean())
-        if error > 0.05:
-            fail(
-                f"layer {name}, k = 16, 8 bits, epochs = 0: the squared error is {error:.0%} of "
-                "the weights' own; does each layer have a scale and a codebook of its own?",
-                "one_codebook_for_all",
-            )
+    for model in (wide_net(rng), nested_net(rng)):
+        got = student.quantize_and_cluster(model, stripes(rng), 16, 8, 0, 0.01)
+        for name, weight in expect_codebooks(got, model, 16, 8, "k = 16, 8 bits").items():
+            old = layers_of(model)[name].weight.detach()
+            error = float((weight - old).square().mean() / old.square().mean())
+            if error > 0.05:
+                fail(
+                    f"layer {name}, k = 16, 8 bits, epochs = 0: the squared error is {error:.0%} "
+                    "of the weights' own; does each layer have a scale and a codebook of its own?",
+                    "one_codebook_for_all",
+                )
 
 
 @check("quantize_and_cluster", weight=2)
@@ -110,6 +130,13 @@ def test_with_room_nothing_is_lost(student: Student, rng: torch.Generator) -> No
         off = float((weight - old).abs().max() / old.abs().max())
         message = f"layer {name}, k = 4096, 12 bits, epochs = 0: a weight is off by {off:.2%}"
         expect.true(off < 0.01, message)
+    # So many levels that they cannot be told from floats.
+    got = student.quantize_and_cluster(model, stripes(rng), 100_000, 16, 0, 0.01)
+    for name, weight in weights_of(got, model, "k = 100,000, 16 bits").items():
+        old = layers_of(model)[name].weight.detach()
+        off = float((weight - old).abs().max() / old.abs().max())
+        message = f"layer {name}, k = 100,000, 16 bits, epochs = 0: a weight is off by {off:.2%}"
+        expect.true(off < 0.005, message)
 
 
 @check("quantize_and_cluster")
@@ -136,22 +163,32 @@ def test_training_helps(student: Student, rng: torch.Generator) -> None:
     got = student.quantize_and_cluster(model, loader, 8, 4, 25, 0.02)
     expect_codebooks(got, model, 8, 4, "25 epochs")
     before, after = (accuracy_of(m, images, labels) for m in (plain, got))
+    lowest = max(0.65, min(before + 0.02, 0.9))
     message = (
-        f"an untrained model, an easy task, 25 epochs: expected at least 80 %, got {after:.0%} "
-        f"(before: {before:.0%}); does the training reach the weights that are returned?"
+        f"an untrained model, an easy task, 25 epochs: expected at least {lowest:.0%}, got "
+        f"{after:.0%} (before: {before:.0%}); does the training reach the weights that are "
+        "returned?"
     )
-    expect.true(after >= 0.8, message, "does_not_train")
+    expect.true(after >= lowest, message, "does_not_train")
+
+
+def learnt_bias(student: Student, labels: list[int], epochs: int, lr: float) -> Tensor:
+    """Return the bias that a blind model learns from one batch of each of these labels."""
+    model = bias_only()
+    # Its input is always 0, so weights have no effect; without any there would be no scale.
+    model[2].weight.data = torch.tensor([[0.5], [-0.3], [0.2]])
+    images = blind_task(0, batch_size=8, batches=len(labels)).dataset.tensors[0]
+    loader = make_loader(images, torch.tensor(labels).repeat_interleave(8), 8)
+    got = student.quantize_and_cluster(model, loader, 4, 8, epochs, lr)
+    if not isinstance(got, nn.Module):
+        fail(f"expected a model of the same class, got {describe(got)}")
+    return got[2].bias.detach()
 
 
 @check("quantize_and_cluster", weight=2)
-def test_epochs_and_learning_rate_count(student: Student, rng: torch.Generator) -> None:
-    model, loader = wide_net(rng), stripes(rng)
-
+def test_epochs_and_learning_rate_count(student: Student) -> None:
     def moved(epochs: int, lr: float) -> float:
-        got = student.quantize_and_cluster(model, loader, 8, 8, epochs, lr)
-        if not isinstance(got, nn.Module):
-            fail(f"expected a model of the same class, got {describe(got)}")
-        return float((got[3].bias - model[3].bias).detach().abs().sum())
+        return float(learnt_bias(student, [2] * 8, epochs, lr).abs().sum())
 
     usual = moved(2, 1e-3)
     expect.true(usual > 0, "two epochs: the bias did not learn", "does_not_train")
@@ -159,6 +196,26 @@ def test_epochs_and_learning_rate_count(student: Student, rng: torch.Generator) 
     expect.true(moved(20, 1e-3) > 1.5 * usual, message, "one_epoch_only")
     message = "a learning rate 100 times smaller moved the bias as far: is `lr` used?"
     expect.true(moved(2, 1e-5) < 0.3 * usual, message, "ignores_the_learning_rate")
+
+
+@check("quantize_and_cluster")
+def test_all_batches_are_learnt(student: Student) -> None:
+    for labels in ([0, 2, 2, 2], [2, 2, 2, 0]):
+        bias = learnt_bias(student, labels, 30, 0.1)
+        message = (
+            f"four batches whose images all have the label {labels}, 30 epochs: expected class 2 "
+            f"to win, got {int(bias.argmax())}; is every batch of an epoch used?"
+        )
+        expect.true(bias.argmax() == 2, message, "one_batch_only")
+
+
+@check("quantize_and_cluster", weight=3)
+def test_training_feels_the_rounding(student: Student, rng: torch.Generator) -> None:
+    # With a value for every weight it is the same whether clustering comes before or after.
+    def train(model: nn.Module, loader: DataLoader) -> Any:
+        return student.quantize_and_cluster(model, loader, 1024, 3, 6, 1e-4)
+
+    expect_rounding_felt(train, rng, "trains_in_float")
 
 
 @check("quantize_and_cluster", weight=2)
@@ -186,34 +243,19 @@ def test_clustering_rejects_impossible_arguments(student: Student, rng: torch.Ge
     expect_rejections(student.quantize_and_cluster, right, wrong)
 
 
-@check("quantize_and_cluster", weight=3, timeout=40)
-def test_lenet_at_two_bits(student: Student, course: Course, expected: SimpleNamespace) -> None:
-    lenet = course.checkpoint("lenet")
-    loader = course.loader("train", limit=2000, batch_size=50)
-    got = student.quantize_and_cluster(lenet, loader, 4, 2, 2, 1e-3)
-    expect_codebooks(got, lenet, 4, 2, "LeNet, 2 bits")
-    right = accuracy_of(copy.deepcopy(got), *course.images("grading", 1000))
-    lowest = 0.75
-    message = (
-        f"LeNet at 2 bits, k = 4, two epochs on 2,000 images: expected at least {lowest:.0%} on "
-        f"hidden images, got {right:.0%} (the reference: {expected.two_bits_trained.value:.0%}); "
-        "the network must feel the rounding while it learns"
-    )
-    expect.true(right >= lowest, message, "trains_in_float")
-
-
 @check("quantize_and_cluster", weight=2, timeout=40)
 def test_lenet_keeps_its_accuracy(
     student: Student, course: Course, expected: SimpleNamespace
 ) -> None:
     lenet = course.checkpoint("lenet")
     loader = course.loader("train", limit=500, batch_size=50)
-    got = student.quantize_and_cluster(lenet, loader, 16, 8, 0, 1e-3)
-    expect_codebooks(got, lenet, 16, 8, "LeNet, 8 bits, k = 16")
-    right = accuracy_of(got, *course.images("grading", 1000))
-    lowest = expected.clustered.low - 0.03
-    message = (
-        f"LeNet, 8 bits, k = 16, epochs = 0: expected at least {lowest:.1%} on hidden images, "
-        f"got {right:.1%}"
-    )
-    expect.true(right >= lowest, message, "uniform_levels")
+    for epochs in (0, 1):
+        got = student.quantize_and_cluster(lenet, loader, 16, 8, epochs, 1e-4)
+        expect_codebooks(got, lenet, 16, 8, "LeNet, 8 bits, k = 16")
+        right = accuracy_of(got, *course.images("grading", 1000))
+        lowest = expected.clustered.low - 0.03
+        message = (
+            f"LeNet, 8 bits, k = 16, epochs = {epochs}: expected at least {lowest:.1%} on hidden "
+            f"images, got {right:.1%}"
+        )
+        expect.true(right >= lowest, message, "uniform_levels")

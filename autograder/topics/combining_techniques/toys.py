@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from autograder.judge.checking import describe, expect, fail
 from autograder.judge.student import RemoteObject
-from autograder.judge.toys import redraw
+from autograder.judge.toys import redraw, stripes
+from course_utils.data import make_loader
 
 # Every call: model, teacher, loader, epochs, temperature, alpha, lr.
 Trainer = Callable[[nn.Module, nn.Module, DataLoader, int, float, float, float], Any]
@@ -80,11 +82,14 @@ def grid_step(weight: Tensor, bits: int) -> float | None:
 
 
 def expect_grid(weight: Tensor, bits: int, what: str, mistake: str | None = None) -> None:
-    """Expect a weight on a grid of its own, or each of its rows on one."""
+    """Expect a weight on one grid of its own."""
     if grid_step(weight, bits) is not None:
         return
     if all(grid_step(row, bits) is not None for row in weight):
-        return
+        fail(
+            f"{what}: expected whole multiples of one scale, but every row has a scale of its own",
+            "one_scale_a_channel",
+        )
     fail(
         f"{what}: expected whole multiples of one scale with {bits}-bit codes, got "
         f"{len(weight.unique())} different values that lie on no such grid",
@@ -101,6 +106,56 @@ def wide_net(rng: torch.Generator) -> nn.Sequential:
         model[0].weight.mul_(8)
         model[3].weight.mul_(0.3)
     return model
+
+
+def nested_net(rng: torch.Generator) -> nn.Sequential:
+    """Return a net for `stripes` whose layers are not its own children."""
+    first = nn.Sequential(nn.Conv2d(1, 6, 3), nn.ReLU())
+    return redraw(nn.Sequential(first, nn.Flatten(), nn.Sequential(nn.Linear(96, 3))), rng)
+
+
+def long_tails(rng: torch.Generator) -> nn.Sequential:
+    """Return a net for `stripes`: most weights of a layer are small and a few are large."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 60), nn.ReLU(), nn.Linear(60, 30))
+    with torch.no_grad():
+        for layer in (model[1], model[3]):
+            layer.weight.copy_(torch.randn(layer.weight.shape, generator=rng) ** 3)
+    return model
+
+
+def rounding_unfelt(train: Callable[[nn.Module, DataLoader], Any], rng: torch.Generator) -> float:
+    """Return how far the weights of a result are from those that it was trained with.
+
+    The statistics of batch norm follow the outputs of the layer before it. Where the network
+    felt the rounding they are those of the rounded weights: whatever the scale, the optimizer and
+    the order of steps, the distance is near 0. It is counted in deviations.
+    """
+    distances = []
+    for _ in range(3):
+        images, labels = stripes(rng, count=384).dataset.tensors
+        layers = (nn.Linear(36, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+        model = redraw(nn.Sequential(nn.Flatten(), *layers), rng)
+        # Far from 0, so that a small change of the weights moves the outputs.
+        got = train(model, make_loader(images + 5, labels, 32, shuffle=True))
+        weights_of(got, model, "a network with batch norm")
+        state = got.state_dict()
+        outputs = F.linear(images.flatten(1) + 5, state["1.weight"], state["1.bias"]).detach()
+        off = (state["2.running_mean"] - outputs.mean(0)).abs() / outputs.std(0).clamp_min(1e-6)
+        distances.append(float(off.mean()))
+    return sum(distances) / len(distances)
+
+
+def expect_rounding_felt(
+    train: Callable[[nn.Module, DataLoader], Any], rng: torch.Generator, mistake: str
+) -> None:
+    """Expect that a network is trained with the weights that come back."""
+    unfelt = rounding_unfelt(train, rng)
+    message = (
+        "3 bits, 6 epochs: the batch-norm statistics, learnt in the training, are off by "
+        f"{unfelt:.1f} deviations for the weights that came back (expected near 0): the network "
+        "was trained with other weights; it must feel the rounding while it learns"
+    )
+    expect.true(unfelt < 0.6, message, mistake)
 
 
 def expect_eval(got: Any, what: str, mistake: str | None = "left_in_train_mode") -> None:

@@ -74,27 +74,70 @@ def prune_quantize_distill__scale_follows_the_weights(
 
 
 @alternative("prune_quantize_distill")
-def prune_quantize_distill__one_scale_a_channel(
+def prune_quantize_distill__largest_weight_at_every_step(
     model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
 ):
     check_settings(
         epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
     )
-    small = copy.deepcopy(model)
     last = 2 ** (bits - 1) - 1
 
-    def squeezed(weight, mask, scale):
-        x = (weight * mask / scale).clamp(-last, last)
-        return (x + (x.round() - x).detach()) * scale
+    class Round(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return torch.round(x)
 
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient
+
+    def squeezed(weight, mask):
+        kept = weight * mask
+        scale = (kept.detach().abs().max() / last).clamp(min=1e-8)
+        return Round.apply(kept / scale) * scale
+
+    small = copy.deepcopy(model)
     for layer in weight_layers(small).values():
         mask = magnitude_mask(layer.weight, sparsity)
-        rows = (layer.weight.detach() * mask).abs().flatten(1)
-        mean = rows.sum(dim=1) / (rows > 0).sum(dim=1).clamp_min(1)
-        scale = torch.minimum(rows.amax(dim=1) / last, 2 * mean / last**0.5)
-        scale = torch.where(scale > 0, scale, torch.ones(()))
-        scale = scale.view(-1, *[1] * (layer.weight.dim() - 1))
-        attach(layer, lambda w, mask=mask, scale=scale: squeezed(w, mask, scale))
+        attach(layer, lambda w, mask=mask: squeezed(w, mask))
     learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
     detach_all(small)
     return small
+
+
+@alternative("prune_quantize_distill")
+def prune_quantize_distill__the_scale_learns(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+
+    class Learnt(nn.Module):
+        def __init__(self, weight):
+            super().__init__()
+            self.register_buffer("mask", magnitude_mask(weight, sparsity))
+            self.step = nn.Parameter(torch.tensor(weight_scale(weight * self.mask, bits)))
+
+        def forward(self, weight):
+            last, step = 2 ** (bits - 1) - 1, self.step.abs() + 1e-9
+            x = (weight * self.mask / step).clamp(-last, last)
+            return (x + (x.round() - x).detach()) * step
+
+    small, frozen = copy.deepcopy(model), copy.deepcopy(teacher).eval()
+    for layer in weight_layers(small).values():
+        parametrize.register_parametrization(layer, "weight", Learnt(layer.weight))
+    steps = [p for name, p in small.named_parameters() if name.endswith(".step")]
+    others = [p for name, p in small.named_parameters() if not name.endswith(".step")]
+    groups = [{"params": others, "lr": lr}, {"params": steps, "lr": lr / 100}]
+    optimizer = torch.optim.Adam(groups)
+    small.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            with torch.no_grad():
+                said = frozen(images)
+            optimizer.zero_grad()
+            distillation_loss(small(images), said, labels, temperature, alpha).backward()
+            optimizer.step()
+    detach_all(small)
+    return small.eval()

@@ -91,3 +91,36 @@ def prune_then_distill__teacher_asked_before(
     for parameter in pruned.parameters():
         parameter._backward_hooks = None
     return pruned.eval()
+
+
+@alternative("prune_then_distill")
+def prune_then_distill__functional_call(
+    model, teacher, loader, sparsity, epochs, temperature, alpha, lr
+):
+    check_settings(epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity)
+    pruned, frozen = copy.deepcopy(model), copy.deepcopy(teacher).eval()
+    masks = {
+        f"{name}.weight": magnitude_mask(layer.weight, sparsity)
+        for name, layer in weight_layers(pruned).items()
+    }
+    learnt = dict(pruned.named_parameters())
+
+    def masked():
+        return {name: p * masks[name] if name in masks else p for name, p in learnt.items()}
+
+    optimizer = torch.optim.RMSprop(list(learnt.values()), lr=lr / 3)
+    pruned.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            with torch.no_grad():
+                said = frozen(images)
+            logits = torch.func.functional_call(pruned, masked(), (images,))
+            loss = distillation_loss(logits, said, labels, temperature, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(learnt.values(), 5.0)
+            optimizer.step()
+    with torch.no_grad():
+        for name, value in masked().items():
+            learnt[name].copy_(value)
+    return pruned.eval()

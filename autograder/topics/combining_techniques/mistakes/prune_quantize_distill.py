@@ -101,7 +101,7 @@ def prune_quantize_distill__zero_is_no_level(
 
 @mistake(
     "prune_quantize_distill",
-    caught_by="test_distillation_repairs_the_rounding",
+    caught_by="test_distillation_feels_the_rounding",
     hint="it is distilled in float and rounded at the end: nothing repairs the rounding",
     replay=False,
 )
@@ -184,4 +184,142 @@ def prune_quantize_distill__wrong_weights_pruned(
         attach(layer, lambda w, mask=mask, scale=scale: round_to_grid(w * mask, scale, bits))
     learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
     detach_all(small)
+    return small
+
+
+@mistake(
+    "prune_quantize_distill",
+    caught_by="test_grid_survives",
+    hint="every row has a scale of its own: one scale for the whole layer is asked for",
+    replay=False,
+)
+def prune_quantize_distill__one_scale_a_channel(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+    small = copy.deepcopy(model)
+    last = 2 ** (bits - 1) - 1
+
+    def squeezed(weight, mask, scale):
+        x = (weight * mask / scale).clamp(-last, last)
+        return (x + (x.round() - x).detach()) * scale
+
+    for layer in weight_layers(small).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        rows = (layer.weight.detach() * mask).abs().flatten(1)
+        mean = rows.sum(dim=1) / (rows > 0).sum(dim=1).clamp_min(1)
+        scale = torch.minimum(rows.amax(dim=1) / last, 2 * mean / last**0.5)
+        scale = torch.where(scale > 0, scale, torch.ones(()))
+        scale = scale.view(-1, *[1] * (layer.weight.dim() - 1))
+        attach(layer, lambda w, mask=mask, scale=scale: squeezed(w, mask, scale))
+    learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "prune_quantize_distill",
+    caught_by="test_pruned_weights_stay_zero",
+    hint="the mask is made anew at every step, so weights that were pruned come back",
+    replay=False,
+)
+def prune_quantize_distill__moving_mask(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+    small = copy.deepcopy(model)
+    for layer in weight_layers(small).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        scale = weight_scale(layer.weight * mask, bits)
+        attach(
+            layer,
+            lambda w, scale=scale: round_to_grid(w * magnitude_mask(w, sparsity), scale, bits),
+        )
+    learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "prune_quantize_distill",
+    caught_by="test_weights_go_to_the_nearest_level",
+    hint="codes are not clamped: large weights lie beyond the range of so many bits",
+    replay=False,
+)
+def prune_quantize_distill__codes_out_of_range(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+    small = copy.deepcopy(model)
+
+    def squeezed(weight, mask, scale):
+        x = weight * mask / scale
+        return (x + (x.round() - x).detach()) * scale
+
+    for layer in weight_layers(small).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        scale = weight_scale(layer.weight * mask, bits)
+        attach(layer, lambda w, mask=mask, scale=scale: squeezed(w, mask, scale))
+    learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "prune_quantize_distill",
+    caught_by="test_weights_go_to_the_nearest_level",
+    hint="digits are cut off (floor or int) where the nearest level is asked for",
+    replay=False,
+)
+def prune_quantize_distill__cuts_instead_of_rounding(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+    small = copy.deepcopy(model)
+    last = 2 ** (bits - 1) - 1
+
+    def squeezed(weight, mask, scale):
+        x = (weight * mask / scale).clamp(-last, last)
+        return (x + (x.trunc() - x).detach()) * scale
+
+    for layer in weight_layers(small).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        scale = weight_scale(layer.weight * mask, bits)
+        attach(layer, lambda w, mask=mask, scale=scale: squeezed(w, mask, scale))
+    learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "prune_quantize_distill",
+    caught_by="test_biases_and_norms_stay_in_float",
+    hint="batch norm or biases are pruned or rounded too: they stay in float",
+    replay=False,
+)
+def prune_quantize_distill__prunes_all(
+    model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr
+):
+    check_settings(
+        epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity, bits=bits
+    )
+    small = copy.deepcopy(model)
+    for layer in weight_layers(small).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        scale = weight_scale(layer.weight * mask, bits)
+        attach(layer, lambda w, mask=mask, scale=scale: round_to_grid(w * mask, scale, bits))
+    learn_from(small, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(small)
+    with torch.no_grad():
+        for module in small.modules():
+            if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+                module.weight.mul_(magnitude_mask(module.weight, sparsity))
     return small

@@ -298,3 +298,72 @@ def prune_then_distill__learns_in_eval_mode(
             optimizer.step()
     detach_all(pruned)
     return pruned
+
+
+@mistake(
+    "prune_then_distill",
+    caught_by="test_the_same_weights_stay_zero",
+    hint="the mask is made anew at every step, so weights that were pruned come back",
+    replay=False,
+)
+def prune_then_distill__moving_mask(
+    model, teacher, loader, sparsity, epochs, temperature, alpha, lr
+):
+    check_settings(epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity)
+    pruned = copy.deepcopy(model)
+    for layer in weight_layers(pruned).values():
+        attach(layer, lambda weight: weight * magnitude_mask(weight, sparsity))
+    learn_from(pruned, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(pruned)
+    return pruned
+
+
+@mistake(
+    "prune_then_distill",
+    caught_by="test_the_smallest_magnitudes_go",
+    hint="only layers directly under the model are pruned: look at all of named_modules()",
+    replay=False,
+)
+def prune_then_distill__outer_layers_only(
+    model, teacher, loader, sparsity, epochs, temperature, alpha, lr
+):
+    check_settings(epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity)
+    pruned = copy.deepcopy(model)
+    for layer in pruned.children():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            mask = magnitude_mask(layer.weight, sparsity)
+            attach(layer, lambda weight, mask=mask: weight * mask)
+    learn_from(pruned, teacher, loader, epochs, temperature, alpha, lr)
+    detach_all(pruned)
+    return pruned
+
+
+@mistake(
+    "prune_then_distill",
+    caught_by="test_hard_loss_is_not_softened",
+    hint="the hard loss is computed with logits / T: only the soft loss uses the temperature",
+    replay=False,
+)
+def prune_then_distill__softens_the_hard_loss(
+    model, teacher, loader, sparsity, epochs, temperature, alpha, lr
+):
+    check_settings(epochs=epochs, lr=lr, temperature=temperature, alpha=alpha, sparsity=sparsity)
+    pruned, frozen = copy.deepcopy(model), copy.deepcopy(teacher).eval()
+    for layer in weight_layers(pruned).values():
+        mask = magnitude_mask(layer.weight, sparsity)
+        attach(layer, lambda weight, mask=mask: weight * mask)
+    optimizer = torch.optim.Adam(pruned.parameters(), lr)
+    pruned.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            with torch.no_grad():
+                said = F.softmax(frozen(images) / temperature, dim=1)
+            logits = pruned(images) / temperature
+            soft = F.kl_div(F.log_softmax(logits, dim=1), said, reduction="batchmean")
+            loss = alpha * F.cross_entropy(logits, labels)
+            loss = loss + (1 - alpha) * temperature**2 * soft
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    detach_all(pruned)
+    return pruned.eval()

@@ -94,7 +94,7 @@ def quantize_and_cluster__one_codebook_for_all(model, loader, k, bits, epochs, l
 
 @mistake(
     "quantize_and_cluster",
-    caught_by="test_lenet_at_two_bits",
+    caught_by="test_training_feels_the_rounding",
     hint="it is trained in float and rounded at the end: the loss never sees the rounding",
     replay=False,
 )
@@ -194,4 +194,77 @@ def quantize_and_cluster__biases_rounded(model, loader, k, bits, epochs, lr):
                 if part is not None:
                     nearest = (part.flatten()[:, None] - codebook).abs().argmin(dim=1)
                     part.copy_(codebook[nearest].view_as(part))
+    return small
+
+
+@mistake(
+    "quantize_and_cluster",
+    caught_by="test_two_groups_are_two_clusters",
+    hint="there is one cluster fewer than k: zero or an end of the range has taken its place",
+    replay=False,
+)
+def quantize_and_cluster__too_few_clusters(model, loader, k, bits, epochs, lr):
+    check_settings(epochs=epochs, lr=lr, bits=bits, k=k)
+    small = copy.deepcopy(model)
+    for layer in weight_layers(small).values():
+        codebook = kmeans_1d(layer.weight, max(1, k - 1))
+        codebook = round_to_grid(codebook, weight_scale(layer.weight, bits), bits).unique()
+        attach(layer, lambda weight, codebook=codebook: nearest(weight, codebook))
+    train(small, loader, epochs, lr, progress=False)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "quantize_and_cluster",
+    caught_by="test_many_settings",
+    hint="k = 1 is refused: it is a codebook with one entry",
+)
+def quantize_and_cluster__refuses_a_single_value(model, loader, k, bits, epochs, lr):
+    check_settings(epochs=epochs, lr=lr, bits=bits, k=k)
+    require(k >= 2, f"k must be at least 2, got {k}")
+    small = copy.deepcopy(model)
+    for layer in weight_layers(small).values():
+        codebook = kmeans_1d(layer.weight, k)
+        codebook = round_to_grid(codebook, weight_scale(layer.weight, bits), bits).unique()
+        attach(layer, lambda weight, codebook=codebook: nearest(weight, codebook))
+    train(small, loader, epochs, lr, progress=False)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "quantize_and_cluster",
+    caught_by="test_every_layer_has_its_own_codebook",
+    hint="only layers directly under the model are clustered: look at all of named_modules()",
+    replay=False,
+)
+def quantize_and_cluster__outer_layers_only(model, loader, k, bits, epochs, lr):
+    check_settings(epochs=epochs, lr=lr, bits=bits, k=k)
+    small = copy.deepcopy(model)
+    for layer in small.children():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            codebook = kmeans_1d(layer.weight, k)
+            codebook = round_to_grid(codebook, weight_scale(layer.weight, bits), bits).unique()
+            attach(layer, lambda weight, codebook=codebook: nearest(weight, codebook))
+    train(small, loader, epochs, lr, progress=False)
+    detach_all(small)
+    return small
+
+
+@mistake(
+    "quantize_and_cluster",
+    caught_by="test_all_batches_are_learnt",
+    hint="every epoch sees its first batch only: go through the whole loader",
+    replay=False,
+)
+def quantize_and_cluster__one_batch_only(model, loader, k, bits, epochs, lr):
+    check_settings(epochs=epochs, lr=lr, bits=bits, k=k)
+    small = copy.deepcopy(model)
+    for layer in weight_layers(small).values():
+        codebook = kmeans_1d(layer.weight, k)
+        codebook = round_to_grid(codebook, weight_scale(layer.weight, bits), bits).unique()
+        attach(layer, lambda weight, codebook=codebook: nearest(weight, codebook))
+    train(small, [next(iter(loader))], epochs, lr, progress=False)
+    detach_all(small)
     return small
