@@ -17,9 +17,11 @@ Csr = tuple[Tensor, Tensor, Tensor]
 def sparse_matrix(
     rows: int, columns: int, density: float, rng: torch.Generator, empty: tuple[int, ...] = ()
 ) -> Tensor:
-    """Return a random matrix (rows, columns) with these rows empty."""
+    """Return a random matrix (rows, columns) with these rows empty, and no others."""
     matrix = torch.randn(rows, columns, generator=rng)
-    matrix *= torch.rand(rows, columns, generator=rng) < density
+    kept = torch.rand(rows, columns, generator=rng) < density
+    kept[torch.arange(rows), torch.randint(columns, (rows,), generator=rng)] = True
+    matrix *= kept
     matrix[list(empty)] = 0
     return matrix
 
