@@ -101,7 +101,7 @@ def compress__changes_the_model(model, loader):
     "compress",
     slow=True,
     caught_by="test_the_blob_is_no_pickle",
-    hint="the blob or a part of it is a pickle; use struct.pack for numbers and tobytes for tensors",
+    hint="the blob or a part of it is a pickle; use struct.pack for numbers, tobytes for tensors",
     replay=False,
 )
 def compress__pickle(model, loader):
@@ -119,7 +119,7 @@ def compress__pickle(model, loader):
     "compress",
     slow=True,
     caught_by="test_the_blob_is_no_pickle",
-    hint="the blob or a part of it is a pickle; use struct.pack for numbers and tobytes for tensors",
+    hint="the blob or a part of it is a pickle; use struct.pack for numbers, tobytes for tensors",
     replay=False,
 )
 def compress__pickle_behind_a_number(model, loader):
