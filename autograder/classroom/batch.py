@@ -1,6 +1,6 @@
 """Judges many submissions side by side, then has nbgrader keep the books.
 
-Every submission is judged in an operating-system process of its own, started by a Dask worker.
+Every submission is judged in an operating-system process of its own, started for a Dask worker.
 So a submission that brings its process down costs nobody else anything.
 """
 
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
-import subprocess
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autograder.classroom.warm_judge import WarmJudge
 from autograder.judge.verdict import ExerciseVerdict, Verdict
 from autograder.settings import COURSE, Limits
 
@@ -62,6 +60,9 @@ class Outcome:
     seconds: float = 0.0
     remembered: bool = False
 
+
+# A warm process for each thread that judges: each Dask worker has one.
+_warm = threading.local()
 
 Reporter = Callable[[Outcome, int, int], None]
 """Called after each submission with its outcome, how many are done, and how many there are."""
@@ -184,31 +185,18 @@ def judge_in_own_process(job: Job) -> str:
         RuntimeError: the process ended without a verdict, or took too long.
     """
     limit = Limits().submission_wall_seconds + EXTRA_SECONDS
+    if not hasattr(_warm, "judge"):
+        _warm.judge = WarmJudge()
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
-        output, complaints = Path(folder) / "verdict.json", Path(folder) / "complaints.txt"
-        command = [sys.executable, "-m", "autograder.classroom.one_submission", str(job.path)]
-        with complaints.open("wb") as log:
-            process = subprocess.Popen(
-                [*command, job.topic, job.student, str(output)],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-            try:
-                code = process.wait(timeout=limit)
-            except subprocess.TimeoutExpired:
-                code = None
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+        output, log = Path(folder) / "verdict.json", Path(folder) / "complaints.txt"
+        order = {"submission": str(job.path), "topic": job.topic, "student": job.student}
+        code = _warm.judge.judge({**order, "output": str(output), "log": str(log)}, limit)
         if code is None:
             raise RuntimeError(f"judging took longer than {limit:.0f} s and was stopped")
         if code != 0 or not output.is_file():
-            words = complaints.read_text(encoding="utf-8", errors="replace")[-LAST_WORDS:]
-            raise RuntimeError(f"judging ended with exit code {code}: {words.strip()}")
+            said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+            words = said[-LAST_WORDS:].strip()
+            raise RuntimeError(f"judging ended with exit code {code}: {words}")
         return output.read_text(encoding="utf-8")
 
 

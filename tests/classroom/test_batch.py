@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,13 @@ def test_nobody_handed_in_starts_no_cluster() -> None:
     assert list(judge_all([], 2)) == []
 
 
+@pytest.fixture
+def cold(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is warm yet."""
+    monkeypatch.setattr(batch, "_warm", threading.local())
+
+
+@pytest.mark.usefixtures("cold")
 def test_a_judging_process_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(RuntimeError, match="exit code 1"):
@@ -67,6 +75,7 @@ def test_a_judging_process_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="grading needs Linux")
+@pytest.mark.usefixtures("cold")
 def test_a_judging_process_that_hangs_is_stopped(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,0 +1,148 @@
+"""Judges submissions in processes forked from one that has imported everything already.
+
+Importing torch and the rest takes as long as many checks together. The warm process runs no
+student code and judges nothing itself: each submission has a fork of its own, so one that brings
+its process down costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import traceback
+import weakref
+from pathlib import Path
+from typing import NoReturn
+
+PR_SET_PDEATHSIG = 1
+# What a judgement imports on its way, too.
+NEEDED = ("judge.judge", "judge.course", "judge.explain", "judge.rehearsal")
+
+
+class WarmJudge:
+    """The warm process, seen from the grader. It judges one submission at a time."""
+
+    def __init__(self) -> None:
+        self._control: socket.socket | None = None
+
+    def judge(self, order: dict[str, str], seconds: float) -> int | None:
+        """Judge one submission, and return how its process ended; None when it took too long.
+
+        Args:
+            order: `submission`, `topic` and `student`; `output`, the file for the verdict's JSON;
+                `log`, the file for whatever else is said.
+            seconds: wall time that it may take, the start of the warm process included.
+        """
+        if self._control is not None and self._process.poll() is not None:
+            self.close()
+        if self._control is None:
+            self._start(Path(order["log"]))
+        control = self._control
+        assert control is not None
+        control.settimeout(seconds)
+        try:
+            control.sendall(json.dumps(order).encode() + b"\n")
+            answer = control.recv(64)
+        except TimeoutError:
+            self.close()
+            return None
+        except OSError:
+            answer = b""
+        if not answer:
+            code = self._process.wait()
+            self.close()
+            return code or 1
+        return int(answer)
+
+    def close(self) -> None:
+        """End the warm process, and what it forked."""
+        if self._control is not None:
+            self._end()
+        self._control = None
+
+    def _start(self, log: Path) -> None:
+        mine, theirs = socket.socketpair()
+        with theirs, log.open("ab") as complaints:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=complaints,
+                stderr=complaints,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+        self._control = mine
+        self._end = weakref.finalize(self, _end, self._process, mine)
+
+
+def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    control.close()
+    # Its forks are killed with it.
+    process.kill()
+    process.wait()
+
+
+def serve(control: socket.socket) -> None:
+    """Judge what the grader orders, until it hangs up."""
+    import torch
+
+    torch.set_num_threads(1)
+    for name in NEEDED:
+        importlib.import_module(f"autograder.{name}")
+    # The forks share this memory; collecting it there would copy it page by page.
+    gc.collect()
+    gc.freeze()
+    with control.makefile("rb") as orders:
+        for line in orders:
+            child = os.fork()
+            if child == 0:
+                _judge_and_exit(json.loads(line), control)
+            ended = os.pidfd_open(child)
+            ready, _, _ = select.select([ended, control], [], [])
+            os.close(ended)
+            for kill in (os.kill, os.killpg):
+                with contextlib.suppress(ProcessLookupError):
+                    kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            if ended not in ready:
+                return
+            control.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _judge_and_exit(order: dict[str, str], control: socket.socket) -> NoReturn:
+    """Judge one submission and write the verdict as JSON."""
+    code = 1
+    try:
+        os.setsid()
+        # When the warm process is killed, this one must not go on alone.
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        control.close()
+        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        from autograder.judge.judge import judge_submission
+
+        verdict = judge_submission(Path(order["submission"]), order["topic"], order["student"])
+        # To a file and not to the standard output, where a library could print.
+        Path(order["output"]).write_text(verdict.model_dump_json(), encoding="utf-8")
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(socket.socket(fileno=int(sys.argv[1])))
