@@ -29,6 +29,8 @@ def scores() -> dict[str, float]:
     return {mark.student: mark.score for mark in read_marks(TINY)}
 
 
+# nbgrader's own commands, five students, three times.
+@pytest.mark.slow
 def test_a_regrade_from_beginning_to_end(graded: Any) -> None:
     before = scores()
     assert before == {"ann": 3.0, "bob": 3.75, "cem": 4.5, "dan": 3.0, "eva": 4.5}
