@@ -6,7 +6,6 @@ asked. So the demo fails when the judge gives anybody a point too many or too fe
 
 from __future__ import annotations
 
-import ast
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from autograder.authoring.answers import load_alternatives, load_mistakes
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import TopicSource, load_source
 from autograder.classroom import hostile
+from autograder.classroom.needs import check_calls, dependencies
 from autograder.judge.verdict import ExerciseVerdict, Verdict
 from autograder.settings import COURSE
 
@@ -101,31 +101,11 @@ def write_class(members: Iterable[Member], topic: str, submitted: Path | None = 
         member.write(name, topic, submitted)
 
 
-def dependencies(sources: Mapping[str, str]) -> dict[str, set[str]]:
-    """Return which other answers each answer calls, directly or through others.
-
-    Args:
-        sources: exercise name -> source text of the answer.
-    """
-    direct = {
-        name: {
-            node.id
-            for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.Name) and node.id in sources and node.id != name
-        }
-        for name, source in sources.items()
-    }
-    closed = {name: set(needs) for name, needs in direct.items()}
-    for _ in closed:
-        for needs in closed.values():
-            needs |= set().union(*(closed[name] for name in needs))
-    return closed
-
-
 def deserved_points(member: Member, exercises: Iterable[ExerciseVerdict]) -> tuple[float, float]:
     """Return the lowest and the highest points that are just.
 
     A known mistake must at least fail its own check, so it costs at least that check's share.
+    Beside another wrong answer it may look different, and costs at least some check's share.
     """
     low = high = 0.0
     for exercise in exercises:
@@ -141,6 +121,9 @@ def deserved_points(member: Member, exercises: Iterable[ExerciseVerdict]) -> tup
 
 def _most_points(member: Member, exercise: ExerciseVerdict) -> float:
     total = sum(check.weight for check in exercise.checks)
+    if exercise.name not in member.mistakes and total:
+        least = min(check.weight for check in exercise.checks)
+        return exercise.max_points * (1 - least / total)
     must_fail, _ = member.mistakes.get(exercise.name, ("", ""))
     check = next((check for check in exercise.checks if check.name == must_fail), None)
     if check is None or check.gate or not total:
@@ -196,11 +179,12 @@ class _Maker:
         self.answers = {exercise.name: exercise.solution for exercise in source.exercises}
         self.names = list(self.answers)
         self.written = [cell.name for cell in source.of_kind("written")]
-        self.needs = dependencies(self.answers)
+        self.calls = check_calls(self.topic, self.names)
+        self.needs = dependencies(self.answers, self.calls)
         needed = set().union(*self.needs.values())
-        leaves = [name for name in self.names if name not in needed]
+        self.leaves = [name for name in self.names if name not in needed] or self.names[-1:]
         # Attacks go where nothing else depends on it, so that they can only cost this exercise.
-        self.spot = next((name for name in leaves if not self.needs[name]), leaves[0])
+        self.spot = next((name for name in self.leaves if not self.needs[name]), self.leaves[0])
 
     def _notebook(self, answers: Mapping[str, str | None]) -> Any:
         """Return a notebook with these answers; written questions too when all are answered."""
@@ -216,7 +200,9 @@ class _Maker:
         """Return those whose work is right as far as it goes."""
         own = dict(self.answers)
         for alternative in reversed(load_alternatives(self.topic)):
-            own[alternative.exercise] = alternative.source
+            # Right answers to several exercises fit together only where none looks into another.
+            if alternative.exercise in self.leaves:
+                own[alternative.exercise] = alternative.source
         half = self.names[: len(self.names) // 2]
         deserves = {
             name: Desert.NOTHING
@@ -268,7 +254,7 @@ class _Maker:
             if not wrong:
                 continue
             sources = {**self.answers, **{name: item.source for name, item in wrong.items()}}
-            needs = dependencies(sources)
+            needs = dependencies(sources, self.calls)
             deserves = {
                 name: Desert.LESS
                 if name in wrong

@@ -14,13 +14,13 @@ from autograder.classroom.demo import (
     PREFIX,
     Desert,
     Member,
-    dependencies,
     deserved_points,
     injustices,
     make_class,
     write_class,
 )
 from autograder.classroom.demo_run import changed, compare, fingerprint
+from autograder.classroom.needs import check_calls, dependencies
 from autograder.judge.verdict import CheckVerdict, ExerciseVerdict, Verdict
 
 TOPIC = "network_pruning"
@@ -53,6 +53,14 @@ def test_dependencies_are_found_through_other_answers() -> None:
         "d": "def d(): return d",
     }
     assert dependencies(sources) == {"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": set()}
+    assert dependencies(sources, {"d": {"d", "b"}})["d"] == {"a", "b"}
+
+
+def test_dependencies_are_found_through_checks_and_their_helpers() -> None:
+    names = ["fake_quantize", "QATLinear", "prepare_qat", "train_qat", "convert"]
+    calls = check_calls("quantization_aware_training", names)
+    assert "prepare_qat" in calls["train_qat"], "its checks train what the student prepared"
+    assert "train_qat" not in calls["fake_quantize"]
 
 
 def test_deserved_points() -> None:
@@ -65,8 +73,16 @@ def test_deserved_points() -> None:
 def test_a_mistake_costs_at_least_the_share_of_its_check() -> None:
     learner = member(Desert.LESS, mistakes={"one": ("test_a", "signed")})
     assert deserved_points(learner, verdict().exercises) == (6, 9)
-    gate = member(Desert.LESS)
-    assert deserved_points(gate, verdict().exercises) == (6, 6)
+    gated = verdict()
+    gated.exercises[0].checks[0].gate = True
+    assert deserved_points(learner, gated.exercises) == (6, 6)
+
+
+def test_a_mistake_beside_others_costs_at_least_one_check() -> None:
+    beside = member(Desert.LESS)
+    assert deserved_points(beside, verdict().exercises) == (6, 9)
+    assert injustices(beside, verdict(first=3)) == []
+    assert injustices(beside, verdict(first=4))
 
 
 def test_too_few_and_too_many_points_are_noticed() -> None:
