@@ -47,7 +47,7 @@ class Member:
         deserves: exercise name -> what it deserves.
         notebook: the submitted notebook; None where no readable notebook is handed in.
         raw: text of the submitted file where it is no notebook.
-        mistakes: exercise name -> (name of the check that must fail, name of the mistake).
+        mistakes: exercise name -> (name of the check that must fail, hint that must be given).
         review: a person must be asked to look.
     """
 
@@ -156,12 +156,12 @@ def injustices(member: Member, verdict: Verdict) -> list[str]:
     return found
 
 
-def _unnamed(exercise: ExerciseVerdict, must_fail: str, mistake: str) -> list[str]:
+def _unnamed(exercise: ExerciseVerdict, must_fail: str, hint: str) -> list[str]:
     failed = [check for check in exercise.checks if not check.passed]
     if must_fail not in [check.name for check in failed]:
         return [f"{exercise.name}: {must_fail} should have failed"]
-    if mistake not in [(check.mistake or "").rpartition("__")[2] for check in failed]:
-        return [f"{exercise.name}: the mistake {mistake!r} was not named"]
+    if not any(hint in check.message for check in failed):
+        return [f"{exercise.name}: the mistake was not named: {hint}"]
     return []
 
 
@@ -272,7 +272,7 @@ class _Maker:
                     mistakes={
                         # Beside another wrong answer a mistake looks different; then only the
                         # check must fail.
-                        name: (item.caught_by, item.name)
+                        name: (item.caught_by, item.hint)
                         for name, item in wrong.items()
                         if not needs[name] & set(wrong)
                     },

@@ -28,7 +28,7 @@ TOPIC = "network_pruning"
 
 def verdict(*, first: float = 4, second: float = 6, mistake: str | None = None) -> Verdict:
     checks = [
-        CheckVerdict(name="test_a", passed=first == 4, weight=1, message="bad", mistake=mistake),
+        CheckVerdict(name="test_a", passed=first == 4, weight=1, message=f"bad: {mistake}"),
         CheckVerdict(name="test_b", passed=first > 0, weight=3),
     ]
     return Verdict(
