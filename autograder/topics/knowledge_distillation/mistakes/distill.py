@@ -243,7 +243,6 @@ def distill__one_epoch_less(student_model, teacher, loader, epochs, temperature,
     "distill",
     caught_by="test_the_teacher_does_not_learn",
     hint="the copy of the teacher learns too: the optimizer holds it and the loss is not detached",
-    replay=False,
 )
 def distill__teacher_learns_too(student_model, teacher, loader, epochs, temperature, alpha, lr):
     require(epochs >= 0 and temperature > 0 and 0 <= alpha <= 1 and lr > 0, "out of range")
