@@ -196,3 +196,8 @@ def test_links_lead_somewhere(page: str) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (DOCS / target).is_file(), target
+
+
+def test_readme_shows_the_closing_table_as_it_was_measured() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert (REPOSITORY / "docs" / "closing_table.txt").read_text(encoding="utf-8") in readme
