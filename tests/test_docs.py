@@ -199,5 +199,6 @@ def test_links_lead_somewhere(page: str) -> None:
 
 
 def test_readme_shows_the_closing_table_as_it_was_measured() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert (REPOSITORY / "docs" / "closing_table.txt").read_text(encoding="utf-8") in readme
+    readme = (settings.REPOSITORY / "README.md").read_text(encoding="utf-8")
+    table = settings.REPOSITORY / "docs" / "closing_table.txt"
+    assert table.read_text(encoding="utf-8") in readme
