@@ -35,10 +35,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP) ## build the notebooks, grade a class of good, wrong and hostile submissions
 	$(BIN)/autograder demo $(TOPICS) --workers $(WORKERS)
 
-test: $(STAMP) lint ## the quick tests: under 10 minutes on two cores
+test: $(STAMP) lint ## the quick tests: about 15 minutes on two cores
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 
-test-all: $(STAMP) lint ## every test: under 60 minutes on two cores
+test-all: $(STAMP) lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m "not ($(QUICK))"
 
