@@ -12,7 +12,9 @@ import pickletools
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +32,14 @@ LENET_BYTES = 1_725_032
 COMPRESS_SECONDS = 120  # students are told 60; a busy machine needs more for the same work
 IMAGES_IN_BATCH = 64
 FEW = 5
+# A blob is the student's: a small one can unpack to more than the machine's memory.
+UNPACKED_BYTES = 64 * 2**20
+UNPACKERS = (
+    zlib.decompressobj,
+    partial(zlib.decompressobj, wbits=31),  # gzip
+    lzma.LZMADecompressor,
+    bz2.BZ2Decompressor,
+)
 # Protocol 4 or 5, then a frame of less than 16 MiB: entropy-coded bytes hardly ever look like it.
 FRAMED_PICKLE = re.compile(rb"\x80[\x04\x05]\x95.{3}\x00{5}", re.DOTALL)
 
@@ -162,17 +172,22 @@ def _logits(model: Any, images: Tensor) -> Tensor:
 
 def holds_pickle(blob: bytes) -> bool:
     """Tell whether a blob has a pickle or a file of torch.save in it, also plainly compressed."""
-    contents = [blob]
-    for unpack in (zlib.decompress, lzma.decompress, bz2.decompress, _gunzip):
+    return any(
+        _has_pickle(content) for content in (blob, *(_unpack(new, blob) for new in UNPACKERS))
+    )
+
+
+def _unpack(new: Callable[[], Any], blob: bytes) -> bytes:
+    """Return what the streams at the beginning of a blob hold, up to a limit."""
+    content = b""
+    while blob and len(content) < UNPACKED_BYTES:
+        stream = new()
         try:
-            contents.append(unpack(blob))
+            content += stream.decompress(blob, UNPACKED_BYTES - len(content))
         except (zlib.error, lzma.LZMAError, EOFError, OSError, ValueError):
-            continue
-    return any(_has_pickle(content) for content in contents)
-
-
-def _gunzip(blob: bytes) -> bytes:
-    return zlib.decompress(blob, wbits=31)
+            break
+        blob = stream.unused_data
+    return content
 
 
 def _has_pickle(content: bytes) -> bool:
