@@ -53,6 +53,24 @@ def build(
 
 
 @app.command()
+def messages(
+    topics: Annotated[list[str] | None, typer.Argument(help="all when none is named")] = None,
+) -> None:
+    """List new messages of checks in messages.toml, and say which lack a translation."""
+    from autograder.authoring import messages as spoken
+
+    try:
+        lacking = [] if topics else spoken.update_messages(spoken.OWN_FILE, spoken.judge_messages())
+        for topic in topics or topic_names():
+            lacking += [f"{topic}: {line}" for line in spoken.update_topic(topic)]
+    except ValueError as problem:
+        raise stop(problem) from None
+    print(*lacking, sep="\n", end="\n" if lacking else "")
+    if lacking:
+        raise typer.Exit(1)
+
+
+@app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from traitlets.utils.importstring import import_item
 
 from autograder import settings
-from autograder.authoring.source import Cell, TopicSource, load_source
+from autograder.authoring.messages import (
+    STUB_MESSAGE,
+    catalogue_entries,
+    own_messages,
+    topic_messages,
+)
+from autograder.authoring.source import ENGLISH, Cell, TopicSource, load_source
 
 SCHEMA_VERSION = 3
 GOES_ON = "raises-exception"
@@ -159,11 +166,21 @@ def _is_telling(line: str) -> bool:
 def _built(topic: str) -> dict[Path, str]:
     source = load_source(topic)
     file = f"{source.notebook_name}.ipynb"
-    notebooks = {
-        settings.NOTEBOOKS / file: student_notebook(source),
-        settings.COURSE / "source" / topic / file: instructor_notebook(source),
-    }
-    return {path: nbformat.writes(notebook) + "\n" for path, notebook in notebooks.items()}
+    notebooks = {settings.COURSE / "source" / topic / file: instructor_notebook(source)}
+    for language in source.languages:
+        folder = settings.NOTEBOOKS if language == ENGLISH else settings.NOTEBOOKS / language
+        notebooks[folder / file] = student_notebook(source.in_language(language))
+    built = {path: nbformat.writes(notebook) + "\n" for path, notebook in notebooks.items()}
+    if len(source.languages) > 1:
+        built[settings.MESSAGES / f"{topic}.json"] = _visible_messages(topic)
+    return built
+
+
+def _visible_messages(topic: str) -> str:
+    """Return what the notebook's own checks say, in all languages; the hidden ones stay here."""
+    said = [m for m in topic_messages(topic) if m.kind == "visible"]
+    stub = [m for m in own_messages() if m.english == STUB_MESSAGE]
+    return json.dumps(catalogue_entries([*stub, *said]), ensure_ascii=False, indent=1) + "\n"
 
 
 def _notebook_cell(cell: Cell) -> NotebookNode:

@@ -8,6 +8,7 @@ The file is in jupytext's percent format. Short tags in the cell headers say wha
     # %% exercise="apoz" difficulty=1 minutes=10           answer cell, with one solution region
     # %% check="apoz" points=4                             visible check of the exercise above
     # %% [markdown] written="why_slower" points=2          written question, with a model answer
+    # %% [markdown] lang="zh-TW"                           the text cell above, in another language
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,11 @@ WRITTEN_STUB = "*Write your answer here.*"
 IN_A_CLASS_BODY = re.compile(rf"^class (?s:.*)^    {BEGIN}", re.MULTILINE)
 SOURCE_FILE = "notebook.py"
 HIGHEST_DIFFICULTY = 5
+LANGUAGE_TAG = "lang"
+LANGUAGE_CELL = "language"
+# English stands in the text cells themselves, the others in twins below them.
+ENGLISH = "en"
+LANGUAGES = (ENGLISH, "zh-TW")
 # What jupytext itself notes about blank lines.
 SPACING = ("lines_to_next_cell", "lines_to_end_of_cell_marker")
 # The tags of a cell header, by the tag that says what the cell is.
@@ -44,6 +50,13 @@ TAGS = {
     "check": {"check", "points"},
     "written": {"written", "points"},
 }
+
+
+def language_text(language: str, topic: str) -> str:
+    """Return the text of the cell that gives a notebook its language; English has none."""
+    return (
+        f'from course_utils.language import use_language\n\nuse_language("{language}", "{topic}")'
+    )
 
 
 def code_stub(name: str, source: str) -> str:
@@ -75,6 +88,7 @@ class Cell:
         points: points of a check or written cell, above 0; 0 for other kinds.
         difficulty: 1 to 5 for exercises; 0 for other kinds.
         minutes: time that a student needs, for exercises; 0 for other kinds.
+        twins: the text in other languages, as pairs of language and text; empty for code.
     """
 
     kind: Kind
@@ -85,6 +99,7 @@ class Cell:
     points: float = 0.0
     difficulty: int = 0
     minutes: int = 0
+    twins: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_code(self) -> bool:
@@ -138,6 +153,7 @@ class TopicSource:
     number: int
     title: str
     cells: tuple[Cell, ...]
+    language: str = ENGLISH
 
     @property
     def notebook_name(self) -> str:
@@ -152,6 +168,21 @@ class TopicSource:
             Exercise(cell.name, points[cell.name], cell.difficulty, cell.minutes, cell.solution)
             for cell in self.of_kind("exercise")
         ]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that any text cell has, English first."""
+        found = {language for cell in self.cells for language, _ in cell.twins}
+        return tuple(language for language in LANGUAGES if language == ENGLISH or language in found)
+
+    def in_language(self, language: str) -> TopicSource:
+        """Return the same notebook with its text cells in `language`; English where none is."""
+        if language == self.language:
+            return self
+        cells = [replace(c, source=dict(c.twins).get(language, c.source)) for c in self.cells]
+        # Below the title: the checks' messages change their language too.
+        cells.insert(1, Cell("experiment", LANGUAGE_CELL, language_text(language, self.topic)))
+        return replace(self, cells=tuple(cells), language=language)
 
     def of_kind(self, kind: Kind) -> list[Cell]:
         """Return the cells of one kind, in notebook order."""
@@ -207,15 +238,22 @@ def parse_source(text: str, topic: str) -> TopicSource:
     problems = list(_header_problems(notebook.metadata, topic))
     counts: dict[str, int] = {}
     cells: list[Cell] = []
+    failed = False
     for cell, line in zip(notebook.cells, numbers, strict=True):
         try:
-            cells.append(_make_cell(cell, line, counts))
+            if LANGUAGE_TAG in cell.metadata:
+                cells[-1:] = [_with_twin(cells[-1:], cell)]
+            else:
+                cells.append(_make_cell(cell, line, counts))
         except ValueError as error:
+            failed = True
             problems.append(f"line {line}: {error}")
-    if len(cells) == len(numbers):
+    if not failed:
         problems += _order_problems(cells)
     for cell in cells:
-        problems += [f"line {cell.line}: {problem}" for problem in _cell_problems(cell)]
+        for text in (cell.source, *dict(cell.twins).values()):
+            found = _cell_problems(replace(cell, source=text))
+            problems += [f"line {cell.line}: {problem}" for problem in found]
     if problems:
         raise SourceError(f"{topic}/{SOURCE_FILE}:\n  " + "\n  ".join(problems))
     number, title = int(notebook.metadata["number"]), str(notebook.metadata["title"])
@@ -262,6 +300,26 @@ def _make_cell(cell: Any, line: int, counts: dict[str, int]) -> Cell:
     kind: Kind = "define" if is_define else "experiment" if is_code else "prose"
     counts[kind] = counts.get(kind, 0) + 1
     return Cell(kind, f"{kind}-{counts[kind]}", cell.source, line)
+
+
+def _with_twin(above: list[Cell], twin: Any) -> Cell:
+    """Return the cell above with the text of its twin in another language.
+
+    Raises:
+        ValueError: no text cell is above, or its twin is no text, or in no known language.
+    """
+    tags = {key: value for key, value in twin.metadata.items() if key not in SPACING}
+    language = tags.pop(LANGUAGE_TAG)
+    if language not in LANGUAGES or language == ENGLISH:
+        others = ", ".join(repr(known) for known in LANGUAGES if known != ENGLISH)
+        raise ValueError(f"{LANGUAGE_TAG}={language!r} must be one of {others}")
+    if tags:
+        raise ValueError(f"a {LANGUAGE_TAG} cell has no other tags than its language")
+    if twin.cell_type == "code" or not above or above[0].is_code:
+        raise ValueError(f"a {LANGUAGE_TAG} cell is [markdown] and stands below a [markdown] cell")
+    if language in dict(above[0].twins):
+        raise ValueError(f"{above[0].name!r} has two cells with {LANGUAGE_TAG}={language!r}")
+    return replace(above[0], twins=(*above[0].twins, (language, twin.source)))
 
 
 def _tagged_cell(tag: str, tags: dict[str, Any], source: str, line: int) -> Cell:
