@@ -88,8 +88,8 @@ class Catalogue:
                     inner = self.translate(value, depth + 1) if depth < DEEPEST else value
                     text = text.replace(place, inner)
                 return text
-        if depth == 0 and "\n" in message:
-            return "\n".join(self.translate(line, 1) for line in message.split("\n"))
+        if "\n" in message:
+            return "\n".join(self.translate(line, depth + 1) for line in message.split("\n"))
         return message
 
 

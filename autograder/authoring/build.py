@@ -31,6 +31,8 @@ from autograder.authoring.source import ENGLISH, Cell, TopicSource, load_source
 
 SCHEMA_VERSION = 3
 GOES_ON = "raises-exception"
+# The cell that gives a notebook another language than English.
+LANGUAGE_CELL = "language"
 # Shorter lines, such as `return mask`, say nothing about how an exercise is solved.
 TELLING_LENGTH = 25
 
@@ -97,7 +99,18 @@ def _student_notebook(source: TopicSource) -> NotebookNode:
             _add_tag(cell, GOES_ON)
     if leaks := leaked_lines(source, notebook):
         raise LeakError(f"{source.topic}: the students' copy shows " + "; ".join(leaks))
+    if source.language != ENGLISH:
+        # Below the title: the messages of the checks change their language too.
+        notebook.cells.insert(1, new_code_cell(language_text(source), id=LANGUAGE_CELL))
     return notebook
+
+
+def language_text(source: TopicSource) -> str:
+    """Return the text of the cell that gives a notebook the language of its source."""
+    return (
+        "from course_utils.language import use_language\n\n"
+        f'use_language("{source.language}", "{source.topic}")'
+    )
 
 
 def instructor_notebook(source: TopicSource) -> NotebookNode:
@@ -112,18 +125,21 @@ def instructor_notebook(source: TopicSource) -> NotebookNode:
     return notebook
 
 
-def complete_notebook(topic: str, answers: Mapping[str, str | None] | None = None) -> NotebookNode:
+def complete_notebook(
+    topic: str, answers: Mapping[str, str | None] | None = None, language: str = ENGLISH
+) -> NotebookNode:
     """Return the students' copy with answers filled in, as a student would hand it in.
 
     Args:
         topic: name of the topic.
         answers: text for the answer cell of each exercise or written question. An exercise that
             is not named gets the reference answer; one that is given None stays as it was.
+        language: the language of its text cells.
 
     Raises:
         KeyError: there is no such exercise.
     """
-    source = load_source(topic)
+    source = load_source(topic).in_language(language)
     questions = {cell.name: cell for cell in source.cells if cell.kind in ("exercise", "written")}
     given = dict(answers or {})
     if unknown := set(given) - set(questions):
@@ -166,10 +182,11 @@ def _is_telling(line: str) -> bool:
 def _built(topic: str) -> dict[Path, str]:
     source = load_source(topic)
     file = f"{source.notebook_name}.ipynb"
-    notebooks = {settings.COURSE / "source" / topic / file: instructor_notebook(source)}
+    notebooks = {}
     for language in source.languages:
         folder = settings.NOTEBOOKS if language == ENGLISH else settings.NOTEBOOKS / language
         notebooks[folder / file] = student_notebook(source.in_language(language))
+    notebooks[settings.COURSE / "source" / topic / file] = instructor_notebook(source)
     built = {path: nbformat.writes(notebook) + "\n" for path, notebook in notebooks.items()}
     if len(source.languages) > 1:
         built[settings.MESSAGES / f"{topic}.json"] = _visible_messages(topic)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +28,14 @@ KINDS = ("visible", "hidden", "hints")
 SPEAKING = {"what", "message"}
 JUDGE_FILES = ("checking.py", "explain.py", "by_reference.py", "student.py", "judge.py")
 STUB_MESSAGE = "{name}: not implemented yet"
+# Frames that the judge puts together in `explain.py`.
+FRAMES = (
+    "not implemented yet",
+    "your code raised {error}",
+    "It looks like this mistake: {hints}",
+    "or this: {hint}",
+)
+PLACE = re.compile(r"\{\w+\}")
 
 
 @dataclass(frozen=True)
@@ -61,8 +70,10 @@ def judge_messages() -> list[Message]:
     """Return what the judge itself says, whatever the topic."""
     folder = settings.PACKAGE / "judge"
     texts = [(folder / name).read_text(encoding="utf-8") for name in JUDGE_FILES]
-    stub = Message("judge", STUB_MESSAGE, ("{name}",))
-    return list(dict.fromkeys([stub, *_messages("judge", texts, returned=True)]))
+    frames = [
+        Message("judge", text, tuple(PLACE.findall(text))) for text in (STUB_MESSAGE, *FRAMES)
+    ]
+    return list(dict.fromkeys([*frames, *_messages("judge", texts, returned=True)]))
 
 
 def load_messages(path: Path, needed: list[Message]) -> list[Message]:

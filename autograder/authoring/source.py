@@ -38,7 +38,6 @@ IN_A_CLASS_BODY = re.compile(rf"^class (?s:.*)^    {BEGIN}", re.MULTILINE)
 SOURCE_FILE = "notebook.py"
 HIGHEST_DIFFICULTY = 5
 LANGUAGE_TAG = "lang"
-LANGUAGE_CELL = "language"
 # English stands in the text cells themselves, the others in twins below them.
 ENGLISH = "en"
 LANGUAGES = (ENGLISH, "zh-TW")
@@ -50,13 +49,6 @@ TAGS = {
     "check": {"check", "points"},
     "written": {"written", "points"},
 }
-
-
-def language_text(language: str, topic: str) -> str:
-    """Return the text of the cell that gives a notebook its language; English has none."""
-    return (
-        f'from course_utils.language import use_language\n\nuse_language("{language}", "{topic}")'
-    )
 
 
 def code_stub(name: str, source: str) -> str:
@@ -179,9 +171,7 @@ class TopicSource:
         """Return the same notebook with its text cells in `language`; English where none is."""
         if language == self.language:
             return self
-        cells = [replace(c, source=dict(c.twins).get(language, c.source)) for c in self.cells]
-        # Below the title: the checks' messages change their language too.
-        cells.insert(1, Cell("experiment", LANGUAGE_CELL, language_text(language, self.topic)))
+        cells = (replace(c, source=dict(c.twins).get(language, c.source)) for c in self.cells)
         return replace(self, cells=tuple(cells), language=language)
 
     def of_kind(self, kind: Kind) -> list[Cell]:

@@ -6,7 +6,7 @@ nbgrader writes the page; this adds a template to it, and leaves the judge's inp
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from traitlets import default
 from autograder.gradebook.sanitize import plain_text
 from autograder.judge.verdict import CheckVerdict, ExerciseVerdict
 
+Translate = Callable[[str], str]
 VERDICT_KEY = "autograder_verdict"
 SHOWN_ABOVE_KEY = "autograder_shown_above"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -62,13 +63,19 @@ def without_inputs(message: str) -> str:
     return "\n".join(lines)
 
 
-def message_for_student(check: CheckVerdict) -> str:
+def message_for_student(check: CheckVerdict, translate: Translate = str) -> str:
     """Return what a failed check tells the student; empty when it passed."""
-    return "" if check.passed else plain_text(without_inputs(check.message))
+    # The inputs are found by English words, so they go first.
+    return "" if check.passed else plain_text(translate(without_inputs(check.message)))
 
 
-def verdict_metadata(exercise: ExerciseVerdict) -> dict[str, Any]:
-    """Return what the template shows beside an answer, as plain data for the cell's metadata."""
+def verdict_metadata(exercise: ExerciseVerdict, translate: Translate = str) -> dict[str, Any]:
+    """Return what the template shows beside an answer, as plain data for the cell's metadata.
+
+    Args:
+        exercise: the verdict on one exercise.
+        translate: puts a message into the language of the student's notebook.
+    """
     return {
         "points": f"{exercise.points:g}",
         "max_points": f"{exercise.max_points:g}",
@@ -77,16 +84,16 @@ def verdict_metadata(exercise: ExerciseVerdict) -> dict[str, Any]:
         else "some"
         if exercise.points
         else "none",
-        "message": plain_text(exercise.message),
-        "checks": _grouped(exercise.checks),
+        "message": plain_text(translate(exercise.message)),
+        "checks": _grouped(exercise.checks, translate),
     }
 
 
-def _grouped(checks: Sequence[CheckVerdict]) -> list[dict[str, Any]]:
+def _grouped(checks: Sequence[CheckVerdict], translate: Translate) -> list[dict[str, Any]]:
     """Return the checks for the page; failed ones in a row that say the same are one entry."""
     entries: list[dict[str, Any]] = []
     for check in checks:
-        message = message_for_student(check)
+        message = message_for_student(check, translate)
         last = entries[-1] if entries else None
         if last and message and not last["passed"] and last["message"] == message:
             last["titles"].append(plain_text(title(check.name)))

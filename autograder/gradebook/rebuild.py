@@ -73,7 +73,7 @@ class RebuildFromSource(NbGraderPreprocessor):
             raw = raw_cells(path)
         except UnreadableError:
             raw = []
-        return rebuilt_notebook(submission, source, raw), resources
+        return rebuilt_notebook(submission, source.in_language(submission.language), raw), resources
 
 
 def submitted_path(step: NbGraderPreprocessor, resources: ResourcesDict) -> Path:

@@ -18,11 +18,13 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from traitlets import Unicode
 from traitlets.utils.importstring import import_item
 
+from autograder.authoring.messages import catalogue
 from autograder.authoring.source import load_source
 from autograder.gradebook.books import save_verdict
 from autograder.gradebook.feedback import (
     SHOWN_ABOVE_KEY,
     VERDICT_KEY,
+    Translate,
     message_for_student,
     title,
     verdict_metadata,
@@ -96,8 +98,10 @@ class AttachVerdict(NbGraderPreprocessor):
         if verdict.topic != ids["assignment"]:
             raise ValueError(f"a verdict on {verdict.topic!r}, not on {ids['assignment']!r}")
         resources[VERDICT] = verdict
-        reports = {f"{e.name}-check": report_text(e) for e in verdict.exercises}
-        beside = {e.name: verdict_metadata(e) for e in verdict.exercises}
+        submission = read_submission(path, ids["assignment"])
+        translate = catalogue(ids["assignment"], submission.language).translate
+        reports = {f"{e.name}-check": report_text(e, translate) for e in verdict.exercises}
+        beside = {e.name: verdict_metadata(e, translate) for e in verdict.exercises}
         answers = {cell.id for cell in nb.cells}
         for cell in nb.cells:
             if cell.id in beside and cell.cell_type == "code":
@@ -118,8 +122,8 @@ class SaveVerdict(NbGraderPreprocessor):
     ) -> tuple[NotebookNode, ResourcesDict]:
         """Save the verdict on one notebook."""
         ids = resources["nbgrader"]
-        source = load_source(ids["assignment"])
         submission = read_submission(submitted_path(self, resources), ids["assignment"])
+        source = load_source(ids["assignment"]).in_language(submission.language)
         verdict = resources.get(VERDICT)
         with Gradebook(ids["db_url"]) as books:
             problems = save_verdict(
@@ -131,14 +135,14 @@ class SaveVerdict(NbGraderPreprocessor):
         return nb, resources
 
 
-def report_text(exercise: ExerciseVerdict) -> str:
+def report_text(exercise: ExerciseVerdict, translate: Translate = str) -> str:
     """Return the text below a check cell: the points, and what each check says."""
     lines = [f"{exercise.points:g} of {exercise.max_points:g} points"]
     if exercise.message:
-        lines.append(exercise.message)
+        lines.append(translate(exercise.message))
     for check in exercise.checks:
         lines.append(f"{'passed' if check.passed else 'FAILED'}: {title(check.name)}")
-        if message := message_for_student(check):
+        if message := message_for_student(check, translate):
             lines += [f"    {line}" for line in message.splitlines()]
     return plain_text("\n".join(lines)) + "\n"
 

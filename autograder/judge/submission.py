@@ -23,7 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from autograder.authoring.source import BEGIN, Cell, TopicSource, load_source
+from autograder.authoring.build import language_text
+from autograder.authoring.source import BEGIN, ENGLISH, Cell, TopicSource, load_source
 from autograder.sandbox.cells import Cell as CodeCell
 from autograder.settings import MEBIBYTE
 
@@ -68,6 +69,7 @@ class Submission:
         problems: plain sentences about what is odd in the file.
         unreadable: nothing could be read; a person has to look.
         places: name of the source's cell -> its place in the submitted file, from 0.
+        language: the language of the notebook that the student worked in. It decides no marks.
     """
 
     topic: str
@@ -77,6 +79,7 @@ class Submission:
     problems: list[str] = field(default_factory=list)
     unreadable: bool = False
     places: dict[str, int] = field(default_factory=dict)
+    language: str = ENGLISH
 
     @property
     def content_hash(self) -> str:
@@ -94,7 +97,8 @@ def read_submission(path: Path, topic: str) -> Submission:
     """
     source = load_source(topic)
     try:
-        return _Reader(source, [_RawCell(*item) for item in enumerate(raw_cells(path))]).read()
+        cells = [_RawCell(*item) for item in enumerate(raw_cells(path))]
+        return _Reader(source.in_language(_language(source, cells)), cells).read()
     except UnreadableError as error:
         return Submission(topic, problems=[str(error)], unreadable=True)
     except Exception as error:  # whatever is in the file, the other submissions go on
@@ -203,6 +207,17 @@ class _RawCell:
         return re.search(pattern, self.text, re.MULTILINE) is not None
 
 
+def _language(source: TopicSource, cells: list[_RawCell]) -> str:
+    """Return the language in which most given texts of the submitted file are."""
+    texts = {_stripped(raw.text) for raw in cells if raw.kind == "markdown"}
+
+    def found(language: str) -> int:
+        given = source.in_language(language).cells
+        return sum(not cell.is_code and _stripped(cell.stub) in texts for cell in given)
+
+    return max(source.languages, key=found)
+
+
 class _Reader:
     """Finds out which submitted cell is which."""
 
@@ -212,7 +227,7 @@ class _Reader:
             raise UnreadableError(f"The notebook has more than {limit} MiB of text in its cells.")
         self.source = source
         self.cells = cells
-        self.submission = Submission(source.topic)
+        self.submission = Submission(source.topic, language=source.language)
         self.problems = self.submission.problems
 
     @cached_property
@@ -229,7 +244,10 @@ class _Reader:
             raise UnreadableError("No cell of the file belongs to this notebook.")
         chosen = {cell.name: self._choose(cell) for cell in self.source.cells}
         after = ""
+        language_cell = language_text(self.source)
         for raw in self.cells:
+            if raw.name is None and raw.same_text(language_cell):
+                continue
             if raw.name is None:
                 self._add(raw, after)
             elif raw is chosen[raw.name]:
