@@ -15,7 +15,7 @@ from fsrs import Card, Rating, Scheduler
 
 from course_utils.exam.history import History
 from course_utils.exam.items import Bank, Item, Question
-from course_utils.exam.store import read_json, write_json
+from course_utils.storage import read_json, write_json
 
 HALF_RIGHT = 0.5
 RIGHT = 0.999

@@ -15,7 +15,7 @@ from typing import Any
 
 from course_utils.exam.items import Bank, Item, Question
 from course_utils.exam.marking import Mark, mark
-from course_utils.exam.store import read_json, write_json
+from course_utils.storage import read_json, write_json
 
 EXAM_MINUTES = 120
 # Part of the time is for reading and for looking everything over once more.

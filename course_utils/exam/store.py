@@ -1,12 +1,9 @@
-"""Where practice is kept: small JSON files that are replaced whole, so a crash leaves none torn."""
+"""Where practice is kept."""
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from pathlib import Path
-from typing import Any
 
 # A place of one's own in the home folder: it outlives a newer copy of the course.
 FOLDER_VARIABLE = "EXAM_PRACTICE_FOLDER"
@@ -16,29 +13,3 @@ DEFAULT_FOLDER = "compression_exam_practice"
 def practice_folder() -> Path:
     """Return the folder for history, cards and the mock exam under way."""
     return Path(os.environ.get(FOLDER_VARIABLE) or Path.home() / DEFAULT_FOLDER)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write a file so that at any moment it holds either the old or the new text, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def read_json(path: Path, otherwise: Any) -> Any:
-    """Read a file; what cannot be read is put aside, not overwritten, and `otherwise` returned."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return otherwise
-    except (ValueError, OSError):
-        path.replace(path.with_suffix(".broken"))
-        return otherwise

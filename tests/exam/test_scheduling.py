@@ -11,7 +11,7 @@ import pytest
 from course_utils.exam.history import Entry, History, weighted_mean
 from course_utils.exam.items import Bank
 from course_utils.exam.scheduling import Deck, next_item, weak_topics
-from course_utils.exam.store import read_json, write_json
+from course_utils.storage import read_json, write_json
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
 
