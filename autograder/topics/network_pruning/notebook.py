@@ -49,6 +49,37 @@
 #   `epochs`, an input with NaN.
 # - Layers are `nn.Linear` and `nn.Conv2d` without groups.
 
+# %% [markdown] lang="zh-TW"
+# # 1 網路剪枝 (network pruning)
+#
+# 訓練好的網路所含的數字，遠多於它真正需要的。
+# **網路剪枝** (network pruning) 移除其中一部分，同時維持準確率。
+# 你將親手實作課程中的兩種剪枝，並測量它們實際上省下了什麼。
+#
+# 完成後，你能夠：
+#
+# - 剪去單一**權重**（權重剪枝，weight pruning），重新訓練，並畫出準確率對稀疏度的曲線；
+# - 親手把稀疏矩陣存成 **CSR**，算出它的位元組數，並說出它何時較小、何時較快；
+# - 以 **APoZ** 移除整個**神經元**（神經元剪枝，neuron pruning），有無 weight init 兩種都做；
+# - 用業界使用的函式庫檢查自己的程式。
+#
+# **進行方式。** 先閱讀，在 TODO 處寫下答案，再執行下方的檢查。檢查未通過時，會告訴你預期什麼、
+# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個。
+# 你可以先跳過某個練習。需要該函式的實驗會停在 `NotImplementedError`。如果只需要一個剪枝後的*模型*，
+# 則以課程的檢查點 (checkpoint) 代替。
+#
+# **處處適用的規則。**
+#
+# - 函式不更改任何引數。唯一的例外是 `prune_weights`。
+# - 接收模型並回傳模型的函式，在深層複製 (deep copy) 的副本上操作，並以 eval 模式回傳副本。
+#   呼叫者的模型、其梯度，以及每個子模組的 train/eval 模式，都維持原樣。
+# - Loader 產生 `(images, labels)`。比例都在 [0, 1] 之內，絕不用百分比。
+# - 索引張量為 int64。數值維持原本的 dtype。
+# - 層的名稱與 `model.named_modules()` 相同：`"conv1"`。遮罩以參數命名：`"conv1.weight"`。
+# - 不合理的引數會引發 `ValueError`，訊息中指出該引數的名稱：超出範圍的比例、未知的名稱、
+#   不可能的大小或數量、`lr <= 0`、負的 `epochs`、含 NaN 的輸入。
+# - 層只有 `nn.Linear` 與不分組 (groups) 的 `nn.Conv2d`。
+
 # %% define
 import copy
 from collections.abc import Sequence
@@ -68,6 +99,11 @@ from course_utils.training import train
 # `require(0 <= sparsity < 1, "sparsity must lie in [0, 1)")`.
 # `collect_activations` gives you what a layer passes on after its ReLU. `is_rejected` is for the
 # checks.
+
+# %% [markdown] lang="zh-TW"
+# 我們提供三個輔助函式。`require` 是拒絕引數的簡短寫法：
+# `require(0 <= sparsity < 1, "sparsity must lie in [0, 1)")`。
+# `collect_activations` 給你某一層經過 ReLU 之後傳出去的值。`is_rejected` 供檢查使用。
 
 
 # %% define
@@ -133,6 +169,12 @@ print(f"accuracy on {len(held_out_labels):,} held-out images: {start:.1%}")
 # Left: the dense network. Middle: **weight pruning** removes single connections, the neurons stay.
 # Right: **neuron pruning** removes a neuron together with *all* its connections, in and out.
 
+# %% [markdown] lang="zh-TW"
+# ## 可以剪什麼？
+#
+# 左圖：密集 (dense) 網路。中圖：**權重剪枝**移除單一連接，神經元都留著。
+# 右圖：**神經元剪枝**移除一個神經元，連同它*所有*進出的連接。
+
 
 # %%
 def draw_network(
@@ -183,6 +225,23 @@ plt.show()
 #
 # Move the sliders. **Noise** gives that fraction of the training images a random label. **Ridge**
 # punishes large weights.
+
+# %% [markdown] lang="zh-TW"
+# ## 為什麼不直接訓練一個小網路？
+#
+# 課程給了兩個答案：大網路有知識可以傳授；大網路的**泛化能力** (generalisation) 較好。
+# 第二個答案乍聽不對。參數比資料點還多，不是應該**過擬合** (overfit) 嗎？
+#
+# **過參數化** (over-parameterisation) 是指：參數量超過訓練資料所需的程度。
+# **雙重下降** (double descent) 是指：隨著參數量增加，test error 先下降，再升到高峰，
+# 然後*第二次下降*。
+#
+# 幾秒鐘就能看到這個現象。500 張訓練影像；N 個固定的隨機 ReLU 特徵；
+# 只有最後的線性層以最小平方法精確擬合。
+# 在 N = 500 時，未知數與方程式一樣多：只剩一個解，而且是很不平滑的解。再往後有許多解，
+# 最小平方法會選最小的那個：又變得平滑。
+#
+# 移動滑桿看看。**Noise** 把這個比例的訓練影像換成隨機標籤。**Ridge** 懲罰大的權重。
 
 
 # %%
@@ -243,6 +302,17 @@ explorer(plot_double_descent, noise=[0.0, 0.2], ridge=[0.0, 1e-3])
 #
 # So: train large, then remove. That is this notebook.
 
+# %% [markdown] lang="zh-TW"
+# 三點老實話。
+#
+# - 沒有標籤雜訊時，第二次下降勝過第一個低點。**有 20 % 雜訊時則沒有**，至少在我們的實驗中如此。
+#   雙重下降並不表示越大一定越好。
+# - 加一點 ridge 就能消除大部分的高峰。高峰來自*毫無*約束的擬合。
+# - 在相同資料上以 Adam 訓練的網路，在我們的實驗中沒有高峰：準確率就是隨寬度上升。在那裡，
+#   較大並不會較差。
+#
+# 所以：先訓練大的，再移除。這就是本 notebook 的內容。
+
 # %% [markdown]
 # ## Part A: weight pruning (權重剪枝)
 #
@@ -256,6 +326,17 @@ explorer(plot_double_descent, noise=[0.0, 0.2], ridge=[0.0, 1e-3])
 # > magnitude*.
 # > A weight of -0.9 is smaller than any threshold, and it is one of the most important of the
 # > layer.
+
+# %% [markdown] lang="zh-TW"
+# ## A 部分：權重剪枝 (weight pruning)
+#
+# **想法。** 訓練好的一層中，大多數權重接近零，幾乎不影響結果。
+# 課程的三個步驟 (Han et al. 2015)：*學習連接性*、*剪去低權重連接*、*重新訓練剩下的權重*。
+#
+# 下圖是 LeNet 的 `fc1`。有底色的部分是最接近零的 80 % 權重。
+#
+# > **關於投影片的一句話。** 投影片寫「權重小於閾值的連接進行剪枝」，指的是*絕對值*。
+# > 權重 -0.9 比任何閾值都小，卻是這一層最重要的權重之一。
 
 # %%
 weights = lenet.fc1.weight.detach().flatten()
@@ -298,6 +379,37 @@ plt.show()
 #
 # Start with a flat mask of ones. Set it to False at the first `num_pruned` indices of that order.
 # Reshape.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`magnitude_mask` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# **稀疏度** (sparsity) 是零的比例。**遮罩** (mask) 指出哪些權重保留。
+#
+# 請寫出 `magnitude_mask(weight, sparsity)`：回傳與 weight 形狀相同的 bool 張量 (tensor)，**True
+# 表示保留**。
+# 剪去恰好 `round(sparsity * weight.numel())` 個權重，即絕對值最小的那些。
+# `round` 指 Python 內建的函式。
+# 有幾個絕對值*相等*時，剪哪一個由你決定；但剪去的數目不能變。
+# 稀疏度超出 [0, 1) 或 weight 含有 NaN 時，引發 `ValueError`。weight 不得更改。
+#
+# | weight | -4 | 1 | -2 | 3 | -0.5 | 0 |
+# |---|---|---|---|---|---|---|
+# | 稀疏度 0.5 的遮罩 | True | False | True | True | False | False |
+#
+# <details><summary>提示 1</summary>
+#
+# 比較絕對值：`weight.abs()`。
+#
+# <details><summary>提示 2</summary>
+#
+# 遇到相等的值時，閾值行不通：十個相等的權重，不是全剪就是全留。請改用*排名*：
+# 對攤平後的絕對值做 `argsort`。
+#
+# <details><summary>提示 3</summary>
+#
+# 先建立全為 1 的一維遮罩。把排序中前 `num_pruned` 個索引的位置設為 False。再恢復形狀。
 #
 # </details></details></details>
 
@@ -390,6 +502,39 @@ print("magnitude_mask: good")
 #
 # Global: `torch.cat` all flat weights to one long vector, call `magnitude_mask` once, `split` the
 # result, reshape each part.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`prune_weights` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 請寫出 `prune_weights(model, sparsity, scope="layer")`。
+# 它把任何模型中**所有卷積層與線性層**的權重**就地** (in place) 設為零，並回傳以參數命名的遮罩：
+# `{"conv1.weight": …, "fc1.weight": …}`。
+# bias 與正規化層不動。
+#
+# - `scope="layer"`（預設）：每一層各自失去 `round(sparsity * numel)` 個權重。
+# - `scope="global"`：所有權重互相比較。剪去其中 `round(sparsity * total)` 個，不論位在哪一層。
+#
+# 下列情況引發 `ValueError`：稀疏度超出 [0, 1)、未知的 scope、模型含有 NaN、模型沒有可剪的東西；
+# 此時模型維持不變。
+#
+# *例子。* 兩層的權重為 `[1, 2]` 與 `[3, 4]`，稀疏度 0.5。逐層剪時，剪去 1 與 3。全域剪時，
+# 剪去 1 與 2。
+#
+# <details><summary>提示 1</summary>
+#
+# 用 `for name, layer in model.named_modules()` 與 `isinstance(layer, (nn.Conv2d, nn.Linear))`
+# 找出這些層。
+#
+# <details><summary>提示 2</summary>
+#
+# 在 `torch.no_grad()` 之下就地更改參數：`weight.masked_fill_(~mask, 0)`。
+#
+# <details><summary>提示 3</summary>
+#
+# 全域：用 `torch.cat` 把所有攤平的權重接成一個長向量，呼叫一次 `magnitude_mask`，
+# 再用 `split` 切開結果，並恢復各部分的形狀。
 #
 # </details></details></details>
 
@@ -491,6 +636,9 @@ print("prune_weights: good")
 # **Explore.** How far can you go before the accuracy breaks? Does it matter which layer?
 # Choose "all" to prune every layer by the same fraction.
 
+# %% [markdown] lang="zh-TW"
+# **探索。** 剪到什麼程度，準確率才會崩潰？剪哪一層有差別嗎？選「all」可讓每一層剪相同的比例。
+
 # %%
 few = make_loader(held_out_images[:500], held_out_labels[:500], batch_size=500)
 
@@ -547,6 +695,40 @@ explorer(
 # <details><summary>Hint 3</summary>
 #
 # `train` returns the model in eval mode. Check the arguments before you copy anything.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`finetune_pruned` · ★★★☆ · 20 分鐘 · 5 分
+#
+# 第三步：對稀疏網路做**微調** (fine-tuning)。
+# 請寫出 `finetune_pruned(model, masks, loader, epochs, lr)`：訓練一個**深層複製的副本**，
+# 並讓零一直維持為零。
+#
+# - **一開始**就套用遮罩，在任何一步訓練之前：`epochs=0` 時，回傳套用遮罩後的副本。
+# - 訓練之後，遮罩為 False 的每個權重都恰好是 0。
+# - 副本以 **eval 模式**回傳。呼叫者的模型維持原樣，包括梯度與各子模組的模式。
+# - 最佳化器 (optimizer) 與學習率排程 (schedule) 不限。
+#   `course_utils.training.train(model, loader, epochs, lr, after_step=…)` 已寫好迴圈：它就地訓練，
+#   並在最佳化器每走一步之後呼叫 `after_step()`。
+# - 負的 `epochs`、`lr <= 0`、名稱未知或形狀不符的遮罩，都引發 `ValueError`。
+#
+# *陷阱。* 被剪的權重仍會得到梯度。就算把它的梯度設為零，**動量** (momentum) 與 **weight decay**
+# 也會移動它。
+# 我們測過：不重新套用遮罩時，短短一個 epoch 就讓零從 90 % 降到 **12 %**。
+#
+# <details><summary>提示 1</summary>
+#
+# 先 `tuned = copy.deepcopy(model)`；再用 `dict(tuned.named_parameters())` 依遮罩的名稱找出參數。
+#
+# <details><summary>提示 2</summary>
+#
+# 寫一個小的內部函式 `hold_zeros()`，在 `torch.no_grad()` 之下對每個參數套用遮罩。先呼叫一次，
+# 再把它當作 `after_step` 傳入。
+#
+# <details><summary>提示 3</summary>
+#
+# `train` 以 eval 模式回傳模型。複製任何東西之前，先檢查引數。
 #
 # </details></details></details>
 
@@ -651,6 +833,11 @@ print("finetune_pruned: good")
 # Han's figure on your LeNet. First guess: at which sparsity is one percentage point lost, without
 # retraining? And with it?
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：準確率對稀疏度，有無重新訓練
+#
+# 在你的 LeNet 上重現 Han 的圖。先猜猜看：不重新訓練時，稀疏度到多少會損失一個百分點？重新訓練時呢？
+
 # %%
 sparsities = [0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99]
 results = {"layer, no retraining": [], "global, no retraining": [], "global, retrained": []}
@@ -690,6 +877,21 @@ plt.show()
 # - *Honest:* pruning in many small steps (**iterative pruning**, 迭代式修剪) did **not** help at 90
 #   or 95 % with the same number of epochs. It helped at 98 and 99 % (+0.9 and +1.7 points).
 
+# %% [markdown] lang="zh-TW"
+# 這是我們以三個隨機種子 (seed)、在 10,000 張測試影像上的實測結果（未剪枝為 91.0 %）：
+#
+# | 稀疏度 | 逐層 | 全域 | 全域，重新訓練 1 個 epoch |
+# |---|---|---|---|
+# | 50 % | 88.6 | 90.8 | - |
+# | 80 % | 54 | 87.6 | - |
+# | 90 % | 18.5 | 79.2 | 89.8 |
+# | 95 % | 10.7 | 44.1 | 88.5 |
+#
+# - **在這裡，全域剪枝遠勝逐層剪枝。** `fc1` 占 93 % 的權重，也最有餘裕。下一個練習會看到。
+# - **剪枝有效，靠的是重新訓練。** 用兩個 epoch 時，剪去 90 % 只損失 0.8 個百分點。
+# - *老實說：* 在相同的 epoch 數之下，分成許多小步剪枝（**迭代式修剪**，iterative pruning）
+#   在 90 或 95 % 時**沒有**幫助。在 98 與 99 % 時才有幫助（+0.9 與 +1.7 個百分點）。
+
 # %% [markdown]
 # ### Exercise: `sensitivity_scan` · ★★☆☆ · 15 minutes · 3 points
 #
@@ -709,6 +911,27 @@ plt.show()
 # <details><summary>Hint 2</summary>
 #
 # `prune_weights` takes any module: give it `trial.get_submodule(name)`.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`sensitivity_scan` · ★★☆☆ · 15 分鐘 · 3 分
+#
+# 哪一層可以少一些權重？請寫出 `sensitivity_scan(model, loader, sparsities)`。
+# 它依層的名稱，回傳**只剪該層**時的準確率，順序與 `sparsities` 相同。
+# 所有卷積層與線性層都要掃描。模型不得更改。
+# 任何一個稀疏度超出 [0, 1) 時，引發 `ValueError`。
+#
+# *例子。* `sensitivity_scan(lenet, loader, [0.5, 0.9])` 得到
+# `{"conv1": [0.89, 0.43], "conv2": […], "fc1": […], "fc2": […]}`。
+#
+# <details><summary>提示 1</summary>
+#
+# 每次測量都從*完整的*模型開始。最簡單的做法：每次都重新做一個深層複製。
+#
+# <details><summary>提示 2</summary>
+#
+# `prune_weights` 接受任何模組：把 `trial.get_submodule(name)` 交給它。
 #
 # </details></details>
 
@@ -790,10 +1013,19 @@ plt.show()
 # `conv1` has 500 weights, every one is used at 576 places of every image: it is fragile. `fc1` has
 # 400,000 and is robust.
 
+# %% [markdown] lang="zh-TW"
+# `conv1` 有 500 個權重，每個權重在每張影像的 576 個位置都會用到：它很脆弱。`fc1` 有 400,000 個，
+# 很耐剪。
+
 # %% [markdown]
 # ### In practice: `torch.nn.utils.prune`
 #
 # PyTorch has the same operation. Compare its masks with yours, and look at what it *stores*.
+
+# %% [markdown] lang="zh-TW"
+# ### 實務：`torch.nn.utils.prune`
+#
+# PyTorch 也有相同的操作。把它的遮罩與你的比較，並看看它*儲存*了什麼。
 
 # %%
 from torch.nn.utils import prune
@@ -827,12 +1059,27 @@ print(f"                {stored:,} after it (dense weights and masks)")
 # > It removes no neuron, the zeros come back, and the parameter count is the same as before. Part C
 # > does it properly.
 
+# %% [markdown] lang="zh-TW"
+# 遮罩一致。但函式庫同時保留密集的權重*和*遮罩：模型反而變大了。
+# `prune.remove` 丟掉遮罩，把零留在密集張量中。
+# 之後再訓練時，**沒有任何東西守住這些零**，檔案也還是原來的大小。
+#
+# > **許多教學中的陷阱。** 它們把下列做法稱為「神經元剪枝」：先做 L1-unstructured 剪枝，
+# > 再 `prune.remove`，再微調。
+# > 這並沒有移除任何神經元，零會跑回來，參數量也和之前一樣。C 部分會用正確的方法做。
+
 # %% [markdown]
 # ## Part B: what a sparse matrix really saves
 #
 # A zero in a dense tensor costs four bytes, as any other number. Pruning alone shrinks nothing.
 # From here on you need a pruned model. If yours is not ready, the course's checkpoint steps in, and
 # the output says so.
+
+# %% [markdown] lang="zh-TW"
+# ## B 部分：稀疏矩陣真正省下什麼
+#
+# 密集張量中的一個零，和其他數字一樣占四個位元組。只做剪枝，什麼都不會變小。
+# 從這裡開始，你需要一個剪枝後的模型。如果你的還沒完成，就以課程的檢查點代替，並在輸出中說明。
 
 # %%
 try:
@@ -858,6 +1105,16 @@ print(f"file:     {measures.model_bytes(pruned):,} bytes (whole: {measures.model
 # no pointers.
 # The figure draws one matrix and its three arrays. Look at row 2: it is empty, so two pointers in a
 # row are equal.
+
+# %% [markdown] lang="zh-TW"
+# **CSR**（compressed sparse row，壓縮稀疏列格式）略過零。它保存三個陣列：
+#
+# - **數值** (values)：不為零的值，逐列排列；
+# - 每個值的**行索引** (column index)；
+# - **列指標** (row pointers)：每一列在上面兩個陣列中的起點，最後再加上最後一列的終點。
+#
+# **CSC** 以行為主，做法相同。**COO** 為每個值各記一個列索引和一個行索引，沒有指標。
+# 下圖畫出一個矩陣和它的三個陣列。看看第 2 列：它是空的，所以有兩個連續的指標相等。
 
 
 # %%
@@ -915,6 +1172,35 @@ plt.show()
 #
 # R zeros plus one: `torch.zeros(R + 1, dtype=torch.int64)`. Put `counts.cumsum(0)` into `[1:]`.
 # Empty rows then come out right by themselves.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`dense_to_csr` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 請對形狀 (R, C) 的矩陣親手寫出 `dense_to_csr(matrix) -> (values, column_indices, row_pointers)`：
+# 不用 `to_sparse_csr`。
+#
+# - `values`：非零值，逐列由左到右，dtype 與矩陣相同。
+# - `column_indices`：int64，每個值一個。
+# - `row_pointers`：int64，共 R + 1 個。第 r 列擁有 `values[row_pointers[r]:row_pointers[r + 1]]`。
+# - 矩陣不是二維或含有 NaN 時，引發 `ValueError`。
+#
+# *例子。* `[[0, 7], [0, 0], [8, 9]]` 得到數值 `[7, 8, 9]`、行索引 `[1, 0, 1]`、
+# 列指標 `[0, 1, 1, 3]`。
+#
+# <details><summary>提示 1</summary>
+#
+# `matrix.nonzero(as_tuple=True)` 回傳每個非零值的列與行，而且已經逐列排好。
+#
+# <details><summary>提示 2</summary>
+#
+# 用 `(matrix != 0).sum(dim=1)` 數出每一列的非零值。一個指標就是它上方所有列的數目總和。
+#
+# <details><summary>提示 3</summary>
+#
+# R 個零再加一個：`torch.zeros(R + 1, dtype=torch.int64)`。把 `counts.cumsum(0)` 放進 `[1:]`。
+# 空列自然就會正確。
 #
 # </details></details></details>
 
@@ -1004,6 +1290,31 @@ print("dense_to_csr: good")
 #
 # </details></details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`csr_matvec` · ★★☆☆ · 15 分鐘 · 3 分
+#
+# 請寫出 `csr_matvec(values, column_indices, row_pointers, x)`：
+# CSR 矩陣與形狀 (C,) 的**向量** x 的乘積，不可把矩陣還原成密集矩陣。
+# 結果的形狀為 (R,)，dtype 與 `values * x` 相同。空列得到 0。
+# x 不是向量、三個陣列彼此不符或與 x 不符、values 或 x 含有 NaN 時，引發 `ValueError`。
+#
+# *例子。* 用上一個例子的陣列與 x = `[1, 10]`，結果為 `[70, 0, 98]`。
+#
+# <details><summary>提示 1</summary>
+#
+# `values * x[column_indices]` 一次算出所有乘積。
+#
+# <details><summary>提示 2</summary>
+#
+# 第 r 列是 `products[row_pointers[r]:row_pointers[r + 1]]` 的總和。用迴圈逐列計算也正確。
+#
+# <details><summary>提示 3</summary>
+#
+# 不用迴圈：`row_pointers.diff()` 數出每一列的值有幾個，
+# `repeat_interleave` 把這些數目變成每個值的列號，再用 `index_add` 加總。
+#
+# </details></details></details>
+
 
 # %% exercise="csr_matvec" difficulty=2 minutes=15
 def csr_matvec(
@@ -1082,6 +1393,11 @@ print("csr_matvec: good")
 # The same three arrays from PyTorch, on `fc1` of the pruned model, and the layer's output computed
 # from yours.
 
+# %% [markdown] lang="zh-TW"
+# ### 實務：`torch.Tensor.to_sparse_csr`
+#
+# 由 PyTorch 得到同樣的三個陣列，對象是剪枝後模型的 `fc1`；這一層的輸出則用你的陣列計算。
+
 # %%
 fc1 = pruned.fc1.weight.detach()
 ours, theirs = dense_to_csr(fc1), fc1.to_sparse_csr()
@@ -1116,6 +1432,31 @@ print("torch keeps its indices as", theirs.col_indices().dtype)
 #
 # For each layout, count the *values* and the *indices* (pointers are indices). The result is one
 # line.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`storage_bytes` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# 請寫出 `storage_bytes(rows, columns, nonzeros, layout, value_bytes=4, index_bytes=4) -> int`：
+# 所有數值、索引**與指標**的位元組數。
+#
+# | layout | 儲存什麼 |
+# |---|---|
+# | `"dense"` | 每一個值 |
+# | `"csr"` | 非零值、每個非零值的行索引、rows + 1 個指標 |
+# | `"csc"` | 非零值、每個非零值的列索引、columns + 1 個指標 |
+# | `"coo"` | 非零值、每個非零值的列索引與行索引 |
+#
+# 一個指標也占 `index_bytes`。
+# 下列情況引發 `ValueError`：未知的 layout；`nonzeros` 超出 0 … rows * columns；`rows`、`columns`、
+# `value_bytes` 或 `index_bytes` 小於 1。
+#
+# *例子。* 2 x 3、2 個非零值：dense 24、csr 28、csc 32、coo 24 個位元組。稀疏格式並沒有比較小！
+#
+# <details><summary>提示 1</summary>
+#
+# 對每種 layout，數一數有幾個*數值*、幾個*索引*（指標也是索引）。結果只要一行。
 #
 # </details>
 
@@ -1203,6 +1544,28 @@ print("storage_bytes: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`break_even_sparsity` · ★★☆☆ · 10 分鐘 · 2 分
+#
+# 稀疏度多少時，稀疏格式恰好與密集格式一樣大（損益平衡，break-even）？
+# 請寫出 `break_even_sparsity(rows, columns, layout, value_bytes=4, index_bytes=4) -> float`。
+# 請給出**實數**解：非零值的數目 (1 - sparsity) * rows * columns 不必是整數。
+# `"dense"`、未知的 layout、不可能的大小，以及 [0, 1] 中沒有任何稀疏度是解時，引發 `ValueError`。
+#
+# *例子。* 2 x 3、csr：8n + 12 = 24 得到 n = 1.5 個非零值，所以答案是 1 - 1.5 / 6 = 0.75。
+# 若是 1 x 1 的 csr，光是兩個指標就比矩陣大：`ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 稀疏格式的大小是*指標 + n x（一個非零值的位元組數）*。`storage_bytes` 在 n = 0 與 n = 1 時的值，
+# 可以讓你求出這兩者。
+#
+# <details><summary>提示 2</summary>
+#
+# 由*指標 + n x 每個的大小 = 密集大小*解出 n。n 為負表示：永遠不會相等。
+#
+# </details></details>
+
 
 # %% exercise="break_even_sparsity" difficulty=2 minutes=10
 def break_even_sparsity(
@@ -1261,6 +1624,9 @@ print("break_even_sparsity: good")
 # **Explore.** Short indices move the break-even point to the left. PyTorch's own CSR has 8-byte
 # indices.
 
+# %% [markdown] lang="zh-TW"
+# **探索。** 索引越短，損益平衡點越往左移。PyTorch 自己的 CSR 用 8 個位元組的索引。
+
 
 # %%
 def plot_storage(ax: plt.Axes, index_bytes: int, value_bytes: int) -> None:
@@ -1296,6 +1662,18 @@ explorer(plot_storage, index_bytes=[4, 2, 8], value_bytes=[4, 2, 1])
 # does not fool you.
 #
 # First guess: at which sparsity does each curve cross 1?
+
+# %% [markdown] lang="zh-TW"
+# 教科書說 CSR 在 50 % 以上較省。這在數值與索引*一樣大*時才成立。
+# PyTorch 的 int64 索引把這一點移到 **67 %**，它的 COO 則移到 **80 %**。
+#
+# ### 實測：稀疏度對加速倍率
+#
+# 課程有一張 Wen et al. (2016) 的圖：在 AlexNet 上，稀疏度約 75 % 時，大多數的層反而變*慢*。
+# 這裡在你的電腦上做相同的測量：密集乘法對 PyTorch 的 CSR 乘法。小於 1（有底色）表示稀疏乘法較慢。
+# `course_utils.speed` 的計時讓兩者輪流執行，並給出區間，這樣電腦忙碌時才不會騙了你。
+#
+# 先猜猜看：每條曲線在稀疏度多少時越過 1？
 
 
 # %%
@@ -1336,6 +1714,11 @@ plt.show()
 # CSR wins from about 80 % on, for one image through `fc1` from about 92 % on.
 # And zeros in a *dense* matrix gain nothing at all: it multiplies by them.
 
+# %% [markdown] lang="zh-TW"
+# 結果重現了。在 75 % 時幾乎沒有任何加速。
+# CSR 大約從 80 % 起較快；一張影像通過 `fc1` 時，大約從 92 % 起。
+# 而*密集*矩陣中的零完全沒有好處：它照樣乘以這些零。
+
 # %%
 dense, x = torch.randn(500, 800), torch.randn(800, 64)
 with_zeros = dense * (torch.rand(500, 800) >= 0.9)
@@ -1361,6 +1744,22 @@ print(f"dense with 90 % zeros against dense: {verdict}")
 # *One point for two sound reasons (half a point each), one for structured pruning with its reason.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# 稀疏度 75 % 時，CSR 乘法只做密集乘法四分之一的乘法次數，卻還是比較慢。
+# 請從陣列在記憶體中的排列方式，以及處理器擅長什麼，說出**兩個**原因。
+# 再舉出一種不會有這個問題的剪枝，並說明為什麼。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (1) CSR 每讀一個值就要讀一個索引，再從此時才知道的位址取出 `x[column]`：
+# 每次乘法要讀更多位元組，而且存取不規則，快取 (cache) 與預先擷取 (prefetching) 都難以發揮。
+# (2) 密集乘法以區塊進行，區塊放得進快取，也填得滿向量單元（每個指令 8 或 16 次乘法）；長度不一、
+# 位置零散的列填不滿它們。也算對：每一列的迴圈負擔、各核心的工作量不均。
+# 神經元或通道剪枝（結構化剪枝）留下較小的*密集*矩陣，所以可用同樣快速的密集運算程式，不需要索引。
+# *兩個合理的原因共一分（各半分），結構化剪枝及其理由一分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part C: neuron pruning (神經元剪枝)
 #
@@ -1369,6 +1768,13 @@ print(f"dense with 90 % zeros against dense: {verdict}")
 # The figure shows the two weight matrices around a hidden layer. Neuron 2 goes: its **row** in the
 # first matrix (what it reads), its bias,
 # and its **column** in the second (who reads it).
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：神經元剪枝 (neuron pruning)
+#
+# **想法。** 把一個神經元*整個*移除。剩下的是較小的密集網路：任何電腦都能跑得更快，不需要稀疏格式。
+# 下圖是一個隱藏層前後的兩個權重矩陣。第 2 個神經元離開：包括第一個矩陣中它的**列**（它讀取什麼）、
+# 它的 bias，以及第二個矩陣中它的**行**（誰讀取它）。
 
 # %%
 _, panels = plt.subplots(1, 3, figsize=(9, 2.6), width_ratios=(6, 1.2, 5))
@@ -1397,6 +1803,17 @@ plt.show()
 # A high APoZ means that the neuron hardly ever speaks. The lecture's rule: prune the neurons with a
 # **high** APoZ.
 
+# %% [markdown] lang="zh-TW"
+# **剪哪個神經元？** Hu et al.（2016，*Network Trimming*）看的是神經元的*表現*，而不是它的權重。
+# **APoZ**（average percentage of zeros，平均零值百分比）是一個神經元在 N 張影像上，
+# 經過**激活函數** (activation function) *之後*為零的頻率：
+#
+# $$\mathrm{APoZ}_c = \frac{1}{N \cdot M} \sum_{k=1}^{N} \sum_{j=1}^{M}
+# \mathbb{1}\!\left[O_{c,j}(k) = 0\right]$$
+#
+# M 是位置的數目：卷積層的通道為 H x W，線性層的神經元為 1。
+# APoZ 高表示這個神經元幾乎不發言。課程的規則：剪去 APoZ **高**的神經元。
+
 # %% [markdown]
 # ### Exercise: `apoz` · ★☆☆☆ · 10 minutes · 2 points
 #
@@ -1415,6 +1832,27 @@ plt.show()
 # <details><summary>Hint 2</summary>
 #
 # The mean goes over all axes but axis 1: `dim=0`, or `dim=(0, 2, 3)`.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`apoz` · ★☆☆☆ · 10 分鐘 · 2 分
+#
+# 請寫出 `apoz(activations) -> Tensor`，輸入是形狀 (N, C) 或 (N, C, H, W) 的激活值 (activations)，
+# 取自激活函數**之後**。
+# 結果的形狀為 (C,)，內容是 [0, 1] 之內的**比例**。
+# 只計算恰好為零的值：經過 tanh 之後，負值不是零。
+# 維度數不對、激活值為空、含有 NaN 時，引發 `ValueError`。
+#
+# *例子。* `[[0, 1, 0], [0, 2, 3]]` 得到 `[1.0, 0.0, 0.5]`：神經元 0 是**死神經元** (dead neuron)。
+#
+# <details><summary>提示 1</summary>
+#
+# `(activations == 0)` 是 bool 張量。對它的 `.float()` 取平均，就是比例。
+#
+# <details><summary>提示 2</summary>
+#
+# 除了軸 1 以外，對所有的軸取平均：`dim=0` 或 `dim=(0, 2, 3)`。
 #
 # </details></details>
 
@@ -1493,6 +1931,22 @@ print("apoz: good")
 #
 # </details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`select_neurons` · ★☆☆☆ · 5 分鐘 · 2 分
+#
+# 請寫出 `select_neurons(apoz_values, threshold) -> Tensor`：要**保留**的神經元的索引，int64，
+# 由小到大。
+# 保留 APoZ **不超過**閾值者；相等也保留。全部都超過時，只保留最低的一個：沒有神經元就不算一層。
+# `apoz_values` 不是一維、為空、有 [0, 1] 以外的值或 NaN，或閾值超出 [0, 1] 時，引發 `ValueError`。
+#
+# *例子。* `select_neurons([0.2, 0.9, 0.5], 0.5)` 得到 `[0, 2]`。閾值為 0.1 時得到 `[0]`。
+#
+# <details><summary>提示 1</summary>
+#
+# `(apoz_values <= threshold).nonzero().flatten()` 就是索引，int64 且由小到大。
+#
+# </details>
+
 
 # %% exercise="select_neurons" difficulty=1 minutes=5
 def select_neurons(apoz_values: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -1547,6 +2001,9 @@ print("select_neurons: good")
 
 # %% [markdown]
 # **Explore.** APoZ of every layer of the LeNet, on the held-out images. Move the threshold.
+
+# %% [markdown] lang="zh-TW"
+# **探索。** LeNet 每一層的 APoZ，以未參與訓練的 (held-out) 影像測量。移動閾值看看。
 
 # %%
 apoz_of = {
@@ -1606,6 +2063,48 @@ explorer(plot_apoz, layer=["fc1", "conv2", "conv1"], threshold=(0.0, 1.0, 0.01, 
 #
 # Columns after a flatten: `keep[:, None] * spatial + torch.arange(spatial)`, flattened. With
 # `spatial=1` this is `keep` itself.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`remove_neurons` · ★★★★ · 30 分鐘 · 5 分
+#
+# 現在動手術。請寫出 `remove_neurons(layer, next_layer, keep, spatial=1) -> (layer, next_layer)`：
+# 回傳**新的**、實際上較小的層。
+#
+# | 層 | 下一層 | `spatial` |
+# |---|---|---|
+# | 卷積層 | 卷積層 | 1 |
+# | 線性層 | 線性層 | 1 |
+# | 卷積層 | 攤平 (flatten) 後接線性層 | 被攤平的特徵圖的 H x W |
+#
+# - `keep`：`layer` 要保留的輸出，int64。新的層依照**它的順序**：
+#   新的第 i 個神經元是舊的第 `keep[i]` 個。
+# - **攤平**之後，每個通道擁有連續 `spatial` 行：通道 c 擁有第 c * spatial … (c + 1) * spatial - 1
+#   行。
+# - 保留 bias（或 `bias=None`）、dtype、stride、padding 等一切設定。`out_features`、
+#   `in_channels` 等要反映新的大小。
+# - 傳入的兩個層不得更改。
+# - 兩層在此 `spatial` 下彼此不符、有分組 (groups)、屬於其他種類；`keep` 為空、不是 int64、
+#   超出範圍或重複同一個神經元：都引發 `ValueError`。
+#
+# *例子。* `nn.Linear(784, 500)`、`nn.Linear(500, 10)` 與 349 個索引，得到 `nn.Linear(784, 349)`、
+# `nn.Linear(349, 10)`。
+#
+# <details><summary>提示 1</summary>
+#
+# 層的權重形狀為（輸出、輸入）或（輸出、輸入、高、寬）。`weight[keep]` 取輸出，
+# `weight[:, columns]` 取輸入。
+#
+# <details><summary>提示 2</summary>
+#
+# 深層複製這兩層。給副本新的 `nn.Parameter`，並設定 `out_features` 或 `out_channels`、
+# `in_features` 或 `in_channels`。
+#
+# <details><summary>提示 3</summary>
+#
+# 攤平之後的行：`keep[:, None] * spatial + torch.arange(spatial)`，再攤平。
+# `spatial=1` 時就是 `keep` 本身。
 #
 # </details></details></details>
 
@@ -1733,6 +2232,13 @@ print("remove_neurons: good")
 # also behind a flatten. We let it remove channels of `conv2` and neurons of `fc1`, and do the same
 # with your function.
 
+# %% [markdown] lang="zh-TW"
+# ### 實務：Torch-Pruning
+#
+# `torch_pruning`（Fang et al. 2023，*DepGraph*）能對任何網路做這個手術。它追蹤模型，
+# 自己找出哪些層互相關聯，連攤平之後的也可以。
+# 我們讓它移除 `conv2` 的通道與 `fc1` 的神經元，再用你的函式做相同的事。
+
 # %%
 import torch_pruning
 
@@ -1803,6 +2309,51 @@ print(f"largest difference of the outputs: {difference:.1e}")
 #
 # `train(trimmed, loader, epochs=1)` trains in place and returns the model in eval mode.
 # `accuracy(trimmed, loader)` measures.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`trim` · ★★★☆ · 25 分鐘 · 4 分
+#
+# 把各部分組合起來：對課程的 LeNet 的隱藏層 `fc1` 做**迭代式修剪** (iterative pruning)。
+# 請寫出 `trim(model, loader, rounds, threshold, reinitialize=False) -> (model, history)`。
+# 一輪是：
+#
+# 1. 以 loader 的影像測量 `fc1` 經過 ReLU 之後的 APoZ（`collect_activations` 已提供）；
+# 2. 保留 APoZ 不超過閾值的神經元（`select_neurons`）；
+# 3. 縮小 `fc1` 與 `fc2`（`remove_neurons`）；
+# 4. `reinitialize=True` 時，每一輪都重新隨機產生**模型的所有權重**；
+# 5. 在 loader 上微調**一個 epoch**。最佳化器、學習率排程與學習率不限。
+#
+# `history` 是一個 list，每一輪一個 dict：
+#
+# | key | 意義 |
+# |---|---|
+# | `neurons` | 這一輪修剪後，`fc1` 剩下的神經元數 |
+# | `mean_apoz` | 這一輪結束時，`fc1` 的平均 APoZ |
+# | `accuracy_before` | 修剪後、微調前，在 loader 上的準確率 |
+# | `accuracy_after` | 微調後，在 loader 上的準確率 |
+#
+# 呼叫者的模型不得更改；結果為 eval 模式。`rounds=0` 得到副本與空的 history。
+# 負的 `rounds`、閾值超出 [0, 1]、沒有 `fc1` 與 `fc2` 的模型，都引發 `ValueError`。
+#
+# > **投影片的用語。** *With weight init*：剩下的權重**就是**較小網路的初始值，
+# > 從這裡繼續訓練（`reinitialize=False`）。
+# > *Without*：較小的網路從隨機權重開始（`reinitialize=True`）。字面聽起來正好相反，考試時請看兩次。
+#
+# <details><summary>提示 1</summary>
+#
+# 只要一個單純的迴圈。指派新的層：
+# `trimmed.fc1, trimmed.fc2 = remove_neurons(trimmed.fc1, trimmed.fc2, keep)`。
+#
+# <details><summary>提示 2</summary>
+#
+# torch 中每個有權重的層都有 `reset_parameters()`。走過 `trimmed.modules()`，有這個方法的就呼叫它。
+#
+# <details><summary>提示 3</summary>
+#
+# `train(trimmed, loader, epochs=1)` 就地訓練，並以 eval 模式回傳模型。
+# `accuracy(trimmed, loader)` 測量準確率。
 #
 # </details></details></details>
 
@@ -1919,6 +2470,13 @@ print("trim: good")
 # APoZ. So the threshold falls from round to round, and we call `trim` once a round.
 # Accuracy and APoZ in the table are measured on held-out images. This takes about half a minute.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：課程的表格，有無 weight init
+#
+# Hu et al. 的規則：每一輪剪去 APoZ 高於*平均 + 一個標準差*的神經元。所以閾值會逐輪下降，
+# 而我們每一輪呼叫一次 `trim`。
+# 表中的準確率與 APoZ 以未參與訓練的影像測量。大約需要半分鐘。
+
 # %%
 from IPython.display import Markdown, display
 
@@ -1974,12 +2532,30 @@ display(Markdown("\n".join(lines)))
 # > **A word on the slide.** It says: without initialisation 'more neurons have zero activations'.
 # > Read it as: *without taking over the trained weights*.
 
+# %% [markdown] lang="zh-TW"
+# **你看到什麼。**
+#
+# - 第一次修剪移除的大多是死神經元。保留權重時，就算還沒微調，也**幾乎沒有損失**。
+# - *With weight init* 的平均 APoZ 逐輪下降，不再有懶惰的神經元，
+#   和 Hu 的表格一樣。*Without* 則有許多神經元再度沉默。
+# - Without 的準確率在這裡低得多：一個 epoch 後低 11 個百分點，兩個後低 7 個。Hu 訓練到收斂，
+#   只損失 0.1。所以這個差距主要是**訓練預算**的問題：保留權重能節省訓練。
+#
+# > **關於投影片的一句話。** 投影片寫：不進行初始化，「會有更多神經元的激活值為零」。
+# > 請理解成：*不沿用訓練好的權重*。
+
 # %% [markdown]
 # ### Honest: is APoZ a good criterion?
 #
 # Below the dead neurons, we found APoZ **no better than random**. See for yourself: one cut, no
 # fine-tuning.
 # L1 keeps the neurons with the largest sum of incoming |weights|. It needs no data at all.
+
+# %% [markdown] lang="zh-TW"
+# ### 老實說：APoZ 是好的準則嗎？
+#
+# 扣掉死神經元之後，我們發現 APoZ **不比隨機好**。自己看看：只修剪一次，不微調。
+# L1 保留輸入端 |權重| 總和最大的神經元。它完全不需要資料。
 
 # %%
 generator = torch.Generator().manual_seed(0)
@@ -2011,11 +2587,22 @@ plt.show()
 # What APoZ does find for certain is the *dead* neurons. What is robust is only the order of APoZ
 # and its reverse.
 
+# %% [markdown] lang="zh-TW"
+# 三個隨機種子的平均，剩 125 個神經元時：L1 89.5 %、隨機 86.7 %、APoZ 83.0 %、反向 APoZ 68.7 %。
+# 經常沉默的神經元可能是專家：對九個類別沉默，對一個類別有決定性。
+# APoZ 確實找得到的是*死*神經元。穩固的結論只有 APoZ 與反向 APoZ 之間的高下。
+
 # %% [markdown]
 # ### Parameters are not operations
 #
 # Which layer should you trim? It depends on what you want to save. **MACs** (multiply-accumulate
 # operations, 乘加運算) are the work of one image.
+
+# %% [markdown] lang="zh-TW"
+# ### 參數量不等於運算量
+#
+# 該修剪哪一層？要看你想省什麼。**MACs**（multiply-accumulate operations，乘加運算）
+# 是處理一張影像的工作量。
 
 # %%
 fc1_macs = lenet.fc1.weight.numel()
@@ -2033,6 +2620,10 @@ for name, small in {"fc1: 500 -> 250": LeNet(fc1=250), "conv2: 50 -> 25": LeNet(
 # `fc1` holds 93 % of the parameters, and 17 % of the work. Halving it makes the *file* almost half
 # as large and the network hardly faster.
 # Halving `conv2` makes both smaller. Look at the number that your device is short of.
+
+# %% [markdown] lang="zh-TW"
+# `fc1` 占 93 % 的參數，卻只占 17 % 的運算。把它減半，*檔案*幾乎小一半，網路卻幾乎沒有變快。
+# 把 `conv2` 減半，兩者都變小。請看你的裝置缺的是哪一項。
 
 # %% [markdown] written="which_pruning" points=2
 # ### Written question 2 · 2 points
@@ -2053,6 +2644,22 @@ for name, small in {"fc1: 500 -> 250": LeNet(fc1=250), "conv2: 50 -> 25": LeNet(
 # *One point for (b) with the reason for speed, half a point for what (a) does save, half a point
 # for a sensible measurement. (a) with a sound argument (size alone is the limit, the latency was
 # measured and suffices) earns the points as well.*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# 一台門鈴攝影機有 256 kB 的快閃記憶體，處理器沒有稀疏指令。你的 CNN 放不下，而且也太慢。
+# 同事提供兩個準確率相同的版本：(a) 在整個網路中剪去 90 % 的權重；(b) 移除每個卷積層一半的通道。
+# 你選哪一個，為什麼？舉出一件你在決定之前會測量的事。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (b)。真正移除通道會留下較小的密集層：位元組變少，中間的卷積層只剩約四分之一的 MACs，
+# 在任何硬體上都如此。(a) 只有用稀疏格式才省記憶體（32-bit CSR 約 5x），而沒有稀疏指令時，
+# CSR 乘法的存取不規則，可能不會變快；若以零存在密集張量中，則什麼都沒省。要測量的：
+# 在裝置上處理一張影像的延遲、檔案在快閃記憶體中的實際大小、對攝影機自己的影像的準確率。
+# *選 (b) 並說明速度的理由一分，說出 (a) 確實省下什麼半分，合理的測量項目半分。
+# 選 (a) 且論證合理（限制只有大小，延遲已測過且足夠）也得分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -2076,6 +2683,27 @@ for name, small in {"fc1: 500 -> 250": LeNet(fc1=250), "conv2: 50 -> 25": LeNet(
 # | parameter count | the same, with zeros | smaller |
 # | needs a sparse format or hardware | yes | no |
 # | accuracy at the same number of weights | higher | lower |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **權重剪枝**移除單一權重，即*絕對值*最小的。學習、剪枝、重新訓練。只要守住零，
+#   剪去 90 % 只損失約一個百分點。
+# - 要**全域**比較：大的層能讓出較多。`conv1` 脆弱，`fc1` 耐剪。
+# - 零本身不會讓任何東西變小。**CSR** 在稀疏度約 50 % 以上才比密集格式小，
+#   用 int64 索引則要 67 % 以上；要*較快*，稀疏度還要高得多。
+# - **神經元剪枝**移除列*與*行。網路變小而且是密集的：不需要稀疏格式。
+# - **APoZ** 找得到死神經元。除此之外，在這裡不比隨機好。
+# - **With weight init** 的意思是：從剩下的權重繼續。它節省訓練。
+# - 參數量、位元組數、MACs 與延遲是四個不同的數字。請測量你需要的那一個。
+#
+# | | 權重剪枝 | 神經元剪枝 |
+# |---|---|---|
+# | 移除 | 單一權重 | 整個神經元或通道 |
+# | 結構 | 不規則，非結構化剪枝 (unstructured) | 規則，結構化剪枝 (structured) |
+# | 參數量 | 相同，其中有零 | 較小 |
+# | 需要稀疏格式或硬體 | 是 | 否 |
+# | 權重數相同時的準確率 | 較高 | 較低 |
 
 # %%
 print("Course checkpoints used in place of your own:", course_checkpoints_used() or "none")
@@ -2129,5 +2757,53 @@ print("Course checkpoints used in place of your own:", course_checkpoints_used()
 #
 # (a) False: with CSR at 75 % it is usually *slower* than dense. (b) False: it starts from the
 # remaining trained weights. (c) True: one column goes.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 某層的權重為 -0.9、0.1、0.4、-0.2。以絕對值剪枝到稀疏度 50 %，會移除哪些？
+# (a) -0.9 與 -0.2 (b) 0.1 與 -0.2 (c) 0.1 與 0.4 (d) -0.9 與 0.4
+#
+# <details><summary>答案</summary>
+#
+# (b)。絕對值為 0.9、0.1、0.4、0.2。直接比大小會移除 -0.9 與 -0.2。
+#
+# </details>
+#
+# **2.** 請依序排列：(a) 重新訓練剩下的權重 (b) 移除小於閾值的連接 (c) 訓練整個網路。
+#
+# <details><summary>答案</summary>
+#
+# c、b、a：學習連接性、剪枝、重新訓練。
+#
+# </details>
+#
+# **3.** 一個 1000 x 2000 的矩陣有 90 % 的零。用 4 個位元組的數值與 4 個位元組的索引存成 CSR，
+# 需要多少位元組？是密集大小的幾分之幾？
+#
+# <details><summary>答案</summary>
+#
+# 200,000 個非零值 x 8 個位元組 + 1,001 個指標 x 4 個位元組 = 1,604,004 個位元組。密集：
+# 8,000,000 個位元組。約 20 %。
+#
+# </details>
+#
+# **4.** 一個神經元對四張影像，經過 ReLU 之後的值為 0、0、1.3、0。它的 APoZ 是多少？
+# 另一個神經元的 APoZ 為 0.2。哪一個先被剪？
+#
+# <details><summary>答案</summary>
+#
+# 3 / 4 = 0.75。第一個：它較常為零，所以依這個準則，它提供的資訊較少。
+#
+# </details>
+#
+# **5.** 是非題。(a) 權重剪枝到 75 % 之後，網路的速度是四倍。(b) 「With weight init」
+# 表示較小的網路從隨機權重開始。(c) 移除一層的一個神經元，也會改變下一層的權重矩陣。
+#
+# <details><summary>答案</summary>
+#
+# (a) 錯：在 75 % 時，CSR 通常比密集*慢*。(b) 錯：它從剩下的訓練好的權重開始。(c) 對：少了一行。
 #
 # </details>
