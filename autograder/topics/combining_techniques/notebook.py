@@ -47,6 +47,39 @@
 #   2 .. 16, `k` below 1.
 # - The optimizer and its schedule are your choice.
 
+# %% [markdown] lang="zh-TW"
+# # 7 組合技 (combining techniques)
+#
+# 各個部分你都已經認識了：**剪枝** (pruning)、**知識蒸餾** (knowledge distillation,
+# KD)、**訓練後量化** (post-training quantization, PTQ)、**量化感知訓練** (quantization-aware
+# training, QAT)、**權重聚類** (weight clustering)、**動態計算** (dynamic computation)。
+# 最後這個 notebook 把它們組合起來。每一種技術移除的是不同的浪費，所以組合起來，
+# 能達到任何一種單獨都達不到的效果。它們也會互相妨礙。
+#
+# 完成後，你能夠：
+#
+# - 剪枝並蒸餾，而且說得出教師模型在其中究竟值多少；
+# - 量化*並*聚類，讓一個權重只需 3 個位元，而它的權重映射表幾乎不占空間；
+# - 剪枝、量化並蒸餾，而不失去零或格點；
+# - 在同一個網路上測量課程的總表，並讀懂**帕雷托前緣** (Pareto front)；
+# - 把網路變成盡可能少的位元組，再還原回來：**位元組挑戰**。
+#
+# **進行方式。** 先閱讀，在 TODO 處寫下答案，再執行下方的檢查。檢查未通過時，會告訴你預期什麼、
+# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個。
+#
+# **處處適用的規則。**
+#
+# - 函式不更改任何引數。接收模型並回傳模型的函式，在深層複製 (deep copy) 的副本上操作，
+#   並以 eval 模式回傳副本，類別 (class) 相同。呼叫者的模型（教師模型也是）、其梯度，
+#   以及每個子模組的 train/eval 模式，都維持原樣。
+# - 一切都是**逐層** (layer-wise)：每個卷積層與線性層都剪到相同的稀疏度，
+#   也各有自己的格點 (grid) 與權重映射表 (codebook)。bias 與 Batch Norm 維持浮點數。
+# - Loader 產生 `(images, labels)`。比例都在 [0, 1] 之內，絕不用百分比。
+# - 不合理的引數會引發 `ValueError`，訊息中指出它的名稱：`sparsity` 超出 [0, 1)、
+#   `alpha` 超出 [0, 1]、`temperature <= 0`、`lr <= 0`、負的 `epochs`、`bits` 超出 2 .. 16、
+#   `k` 小於 1。
+# - 最佳化器及其學習率排程由你選擇。
+
 # %% define
 import copy
 import lzma
@@ -109,6 +142,18 @@ print(f"LeNet: {accuracy(lenet, test):.1%} on 2,000 test images, {LENET_BYTES:,}
 # At the end stands an **entropy coder** (熵編碼器), as in *Deep Compression*: it turns few
 # different, unequally frequent symbols into few bits. Each step feeds the next one.
 
+# %% [markdown] lang="zh-TW"
+# ## 想法
+#
+# 課程列出三種組合（投影片*組合技*）：
+#
+# 1. **Network Pruning + KD**：被剪枝的網路在恢復時，由教師模型引導。
+# 2. **(QAT +) PTQ + Weight Clustering**：粗的格點讓數字便宜，聚類讓不同的數字變少。
+# 3. **Network Pruning + PTQ + KD**：移除權重，縮短剩下的，再由教師模型把準確率帶回來。
+#
+# 最後是**熵編碼器** (entropy coder)，和 *Deep Compression* 一樣：它把種類少、頻率不均的符號，
+# 變成很少的位元。每一步都為下一步鋪路。
+
 
 # %%
 def draw_chain(axes: plt.Axes, steps: list[tuple[str, str]], y: float, color: str) -> None:
@@ -159,6 +204,26 @@ plt.show()
 # the weight that the layer computes with:
 # `attach(layer, lambda weight: weight * mask)`. It holds at every step, whatever the optimizer
 # does. `detach_all(model)` ends it: the layers keep the weights that they computed with.
+
+# %% [markdown] lang="zh-TW"
+# ### 已提供的工具
+#
+# 這些是前面各個 notebook 的工具，簡短而清楚。請讀一遍：每一個你都會用到。
+#
+# - `weight_layers(model)`：卷積層與線性層，以名稱為 key。
+# - `magnitude_mask(weight, sparsity)`：權重保留處為 True (notebook 1)。
+# - `distillation_loss(...)` 與 `learn_from(...)`：*就地* (in place) 蒸餾 (notebook 2)。
+#   `alpha=1` 時就是一般的微調。
+# - `weight_scale(weight, bits)` 與 `round_to_grid(weight, scale, bits)`：
+#   使用 straight-through 梯度的量化（notebook 3 與 4）。
+#   標記 (codes) 為 -(2^(b-1) - 1) .. 2^(b-1) - 1。
+# - `kmeans_1d(values, k)`：權重映射表；`nearest(weight, codebook)`：每個權重換成表中最近的項目，
+#   而梯度直接通過 (notebook 5)。
+# - `check_settings(...)`：引發上述規則中的 `ValueError`。
+#
+# 有一個工具是新的。`attach(layer, function)` 把一個函式放在「學習的權重」
+# 與「該層計算時使用的權重」*之間*：`attach(layer, lambda weight: weight * mask)`。
+# 不論最佳化器做什麼，它在每一步都有效。`detach_all(model)` 結束這個作用：各層留下計算時使用的權重。
 
 
 # %% define
@@ -318,6 +383,14 @@ def check_settings(
 # the network before pruning said. That network is right there: **a model can be the teacher of its
 # own pruned copy**.
 
+# %% [markdown] lang="zh-TW"
+# ## A 部分：剪枝 + 蒸餾
+#
+# > *通過 KD 可以使用較大的教師模型來引導被剪枝的輕量模型學習，幫助恢復或維持一定程度的準確性*
+#
+# 被剪枝的網路需要恢復。微調讓它看標籤。蒸餾還讓它看剪枝之前的網路怎麼說。
+# 那個網路就在手邊：**模型可以當自己剪枝後副本的教師**。
+
 # %% [markdown]
 # ### Exercise: `prune_then_distill` · ★★☆☆ · 15 minutes · 8 points
 #
@@ -342,6 +415,32 @@ def check_settings(
 #
 # `attach(layer, lambda weight: weight * mask)` in a loop uses the *last* mask in all layers: Python
 # looks `mask` up when the function runs. Bind it: `lambda weight, mask=mask: weight * mask`.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`prune_then_distill` · ★★☆☆ · 15 分鐘 · 8 分
+#
+# 請寫出 `prune_then_distill(model, teacher, loader, sparsity, epochs, temperature, alpha, lr)`。
+#
+# - 複製模型。在**每個**卷積層與線性層中，把絕對值最小的 `round(sparsity * numel)` 個權重設為零。
+# - 由教師模型蒸餾：`alpha * hard + (1 - alpha) * T² * KL`。零要**一直**是零。
+# - 教師模型可能就是被剪枝的那個模型。它不得更改。
+# - `epochs=0` 時，結果就是剪枝後的模型。
+#
+# <details><summary>提示 1</summary>
+#
+# 先 `copy.deepcopy(model)`，再對 `weight_layers(copy).values()` 做迴圈。
+#
+# <details><summary>提示 2</summary>
+#
+# 只把權重設為零一次並不夠：最佳化器走第一步就會移動它們。用 `attach` 接上一個乘以遮罩的函式，
+# 呼叫 `learn_from`，再 `detach_all`。
+#
+# <details><summary>提示 3</summary>
+#
+# 在迴圈中寫 `attach(layer, lambda weight: weight * mask)`，所有的層都會用到*最後*一個遮罩：
+# Python 在函式執行時才查找 `mask`。請把它綁定：`lambda weight, mask=mask: weight * mask`。
 #
 # </details></details></details>
 
@@ -443,6 +542,10 @@ print("prune_then_distill: good")
 # *global* threshold have spared? (In notebook 1 you saw: layer-wise pruning hits the small conv
 # layers hard.)
 
+# %% [markdown] lang="zh-TW"
+# 移動滑桿看看。可以移除多少權重，準確率才開始下降？改用*全域*的閾值，又能少損失多少？
+# （在 notebook 1 中你看過：逐層剪枝對小的卷積層傷害很大。）
+
 # %%
 weights = {name: layer.weight.detach() for name, layer in weight_layers(lenet).items()}
 cuts = torch.linspace(0, 0.99, 34)
@@ -473,6 +576,17 @@ explorer(plot_cut, layer=list(weights), sparsity=(0.0, 0.99, 0.01, 0.9))
 #
 # `alpha=1` is plain fine-tuning. The number of steps is the same in a group. Two seeds each: the
 # seed chooses the images and their order.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：教師模型值得用嗎？
+#
+# 兩種設定，由 LeNet 教導自己剪枝後的副本（每層有 90 % 的零）：
+#
+# - *少量影像*：500 張有標籤的影像，10 個 epoch；
+# - *大量影像*：4,000 張有標籤的影像，一個 epoch。
+#
+# `alpha=1` 是單純的微調。同一組的步數相同。各用兩個隨機種子 (seed)：
+# 種子決定選哪些影像與它們的順序。
 
 # %%
 few = {
@@ -534,6 +648,20 @@ plt.show()
 # So the slide's sentence is right, and modest: KD *helps to recover or keep a certain accuracy*
 # (一定程度的準確性). The more labelled images there are, the less is left for the teacher to say.
 
+# %% [markdown] lang="zh-TW"
+# **你看到什麼。** T = 1 時，在兩種預算下，教師模型幾乎每次都有幫助。
+# 但它的貢獻*大約在一個百分點以內*，而兩個種子之間的差異就已經這麼大。T = 4 時反而**有害**：
+# 步數這麼少，網路無法連最小的 logits 也學著模仿。
+#
+# | 剪枝 90 %，我們較長的實驗，3 個種子 | T = 1 | T = 2 | T = 4 |
+# |---|---|---|---|
+# | 500 張影像，20 個 epoch，所有層共用一個閾值 | **+0.8** [0.7, 0.9] | +0.6 | +0.3 |
+# | 1,000 張影像，10 個 epoch | +0.5 | +0.1 | -0.1 |
+# | 12,000 張影像，2 個 epoch | +0.1 | 0.0 | |
+#
+# 所以投影片的那句話是對的，只是效果有限：KD *幫助恢復或維持一定程度的準確性*。有標籤的影像越多，
+# 教師模型還能補充的就越少。
+
 # %% [markdown] written="small_gain" points=2
 # ### Written question 1 · 2 points
 #
@@ -551,6 +679,20 @@ plt.show()
 # *One point each.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# (a) 這裡的教師模型是剪枝之前的網路。它看過的是同樣的標籤，為什麼還能有幫助？(b) 在 notebook 2 中，
+# 標籤很少的學生模型進步了約四個百分點。為什麼這裡的進步小得多？
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 對於一張影像，它的軟標籤說得比標籤更多：該有多少把握，以及哪些類別相近。
+# 訓練它的影像（58,000 張）遠多於 loader 中的影像，它的輸出帶有其中一部分資訊。
+# (b) notebook 2 的學生模型從隨機權重開始，必須由 300 個標籤學會一切。
+# 剪枝後的網路則從教師模型留下的權重開始：它幾乎都已經會了，只需要修復。所以教師模型能說的所剩不多。
+# *各一分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part B: (QAT +) PTQ + weight clustering
 #
@@ -560,6 +702,16 @@ plt.show()
 # Quantization puts all weights of a layer on a grid of 2^b levels. Clustering says: of these levels
 # use only **k**. Then a weight is stored as a code of log2(k) bits, and a codebook entry needs only
 # b bits instead of 32. A chip for b-bit numbers can still compute with it.
+
+# %% [markdown] lang="zh-TW"
+# ## B 部分：(QAT +) PTQ + 權重聚類
+#
+# > *進行假量化訓練並做後量化及權重聚類，可以進一步減少模型的存儲需求和計算量。量化保證了計算效率，
+# > 而權重聚類則進一步壓縮儲存大小*
+#
+# 量化把一層的所有權重放到 2^b 階的格點上。聚類則說：這些階之中，只用 **k** 個。這樣，
+# 一個權重就存成 log2(k) 個位元的標記，而權重映射表的一個項目只需 b 個位元，不必 32 個。
+# 支援 b 位元數字的晶片，仍然可以用它計算。
 
 # %% [markdown]
 # ### Exercise: `quantize_and_cluster` · ★★★☆ · 25 minutes · 8 points
@@ -590,6 +742,36 @@ plt.show()
 #
 # `attach` a function that calls `nearest(weight, codebook)`, then
 # `train(copy, loader, epochs, lr)`, then `detach_all`.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`quantize_and_cluster` · ★★★☆ · 25 分鐘 · 8 分
+#
+# 請寫出 `quantize_and_cluster(model, loader, k, bits, epochs, lr)`。
+#
+# - 在結果中，每個卷積層與線性層**最多有 k 個**不同的權重，而且它們都位在**同一組格點上**：
+#   單一縮放係數 (scale) 的整數倍，並在 `bits` 位元標記的範圍之內。
+# - 要用聚類 (k-means) 求得，所以 k 個值會落在權重所在之處。
+# - 以標籤訓練 `epochs` 個 epoch，期間網路要**感受到取整** (QAT)。`epochs=0` 時只做量化與聚類。
+# - 激活值 (activations) 在這裡維持浮點數。
+#
+# 課程的做法是先訓練，再量化，再聚類。你可以照做。也可以先求出權重映射表，然後在訓練時，
+# 讓每個權重都固定在最近的項目上：這樣訓練也感受得到聚類。
+#
+# <details><summary>提示 1</summary>
+#
+# k-means 得到的聚類中心 (centroids) 是平均值：它們落在各階*之間*。
+# `round_to_grid(codebook, weight_scale(weight, bits), bits)` 把權重映射表放到格點上。
+#
+# <details><summary>提示 2</summary>
+#
+# 取整可能讓兩個項目相等：`.unique()` 只留下其中一個，並且排序。
+#
+# <details><summary>提示 3</summary>
+#
+# 用 `attach` 接上一個呼叫 `nearest(weight, codebook)` 的函式，
+# 再 `train(copy, loader, epochs, lr)`，再 `detach_all`。
 #
 # </details></details></details>
 
@@ -681,6 +863,12 @@ print("quantize_and_cluster: good")
 # One LeNet, five ways. The bytes are those of packed codes plus codebook (b bits an entry) plus
 # biases in float.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：兩種取整，以及在取整下訓練
+#
+# 一個 LeNet，五種做法。位元組數是緊密排列的標記，加上權重映射表（每個項目 b 個位元），
+# 再加上浮點數的 bias。
+
 
 # %%
 def packed_bytes(model: nn.Module, bits: int) -> int:
@@ -737,6 +925,19 @@ plt.show()
 #   and one short epoch on a part of the images disturbs as much as it repairs. The brackets in the
 #   lecture's '(QAT +)' are well placed: train when you must.
 
+# %% [markdown] lang="zh-TW"
+# **你看到什麼。**
+#
+# - 把 4 位元的權重聚類成 k = 8，大小就和 3 個位元一樣，代價是一個百分點。
+#   同樣大小的單純 3 位元格點一樣好，甚至更好！8 階的格點本身就是權重映射表。
+#   聚類的好處出現在權重*不是*均勻分佈時，或晶片沒有 3 位元數字時：權重映射表由 4 位元數字組成，
+#   標記只占 3 個位元。
+# - k = 4 與 2 個位元時損失很大。**在那裡**，訓練就值得：QAT 帶回約一個半百分點，
+#   只用 6,000 張影像訓練一個 epoch。
+# - 3 個位元時，同樣的訓練*沒有*幫助，甚至可能損失半個百分點：PTQ 的損失本來就少，
+#   而用部分影像做短短一個 epoch，破壞的和修復的一樣多。課程在「(QAT +)」加上括號，放得很恰當：
+#   必要時才訓練。
+
 # %% [markdown]
 # ## Part C: pruning + PTQ + distillation
 #
@@ -745,6 +946,15 @@ plt.show()
 #
 # The third step is training. Training moves weights: off the grid, and away from zero. So the
 # compressed form must hold **while** the teacher teaches.
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：剪枝 + PTQ + 蒸餾
+#
+# > *先使用 Network Pruning 移除冗餘參數，再用 PTQ 進行量化來降低模型大小，
+# > 最後使用 KD 來提升被壓縮模型的準確率*
+#
+# 第三步是訓練。訓練會移動權重：離開格點，也離開零。所以在教師模型教導的**同時**，
+# 壓縮後的形式必須守住。
 
 # %% [markdown]
 # ### Exercise: `prune_quantize_distill` · ★★★☆ · 20 minutes · 8 points
@@ -769,6 +979,28 @@ plt.show()
 #
 # Take the scale from the weights that stay. Freeze it: it is a number that you compute once, before
 # the training.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`prune_quantize_distill` · ★★★☆ · 20 分鐘 · 8 分
+#
+# 請寫出
+# `prune_quantize_distill(model, teacher, loader, sparsity, bits, epochs, temperature, alpha, lr)`。
+#
+# - 像 A 部分一樣剪枝每一層。再把每一層量化到 `bits` 個位元，對稱，使用一個縮放係數。再蒸餾。
+# - 在結果中，每一層至少有 `round(sparsity * numel)` 個權重**恰好**為零，
+#   而且該層的所有權重都位在**格點上**：單一縮放係數的整數倍，並在 `bits` 位元標記的範圍之內。
+# - 網路在學習時必須感受到取整：到最後才取整一次是另一種順序，而且比較差，你會測量到這一點。
+# - `epochs=0` 時只做剪枝與量化。
+#
+# <details><summary>提示 1</summary>
+#
+# 用一個 `attach` 同時做兩件事：先遮罩，再格點。對稱的格點讓 0 維持為 0。
+#
+# <details><summary>提示 2</summary>
+#
+# 由保留的權重求縮放係數。把它凍結：它是一個在訓練之前只計算一次的數字。
 #
 # </details></details>
 
@@ -871,6 +1103,17 @@ print("prune_quantize_distill: good")
 #   trained on.)
 # - **prune, quantize**: no training at all.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：順序有差
+#
+# 同樣的部分，四種順序：80 % 的零，3 或 2 個位元，全部都在 4,000 張影像上蒸餾一個 epoch (T = 1)。
+# 兩個隨機種子。
+#
+# - **剪枝、量化、蒸餾**：你的函式。訓練時兩者都感受得到。
+# - **剪枝、蒸餾、量化**：訓練時只感受到零。
+# - **蒸餾、剪枝、量化**：訓練時兩者都感受不到。（LeNet 已經訓練過；這裡再繼續訓練。）
+# - **剪枝、量化**：完全不訓練。
+
 # %%
 ORDERS = (
     "prune, quantize, distil",
@@ -921,6 +1164,19 @@ plt.show()
 # The lecture's order (prune, quantize, then KD) is never much worse, and sometimes saves
 # everything.
 
+# %% [markdown] lang="zh-TW"
+# **你看到什麼。**
+#
+# - *先蒸餾，再剪枝與量化*：訓練白費了。它不比完全不訓練好，在 3 個位元時還更差。造成損傷的步驟，
+#   必須排在修復損傷的步驟**之前**。
+# - 在 **2 個位元**時，最後兩步的順序是關鍵：最後才量化，比在零*與*格點之下訓練多損失 20 到 50
+#   個百分點。
+# - 在 **3 個位元**時，順序沒有影響：兩種順序相差不到一個百分點，
+#   最後才量化在這裡甚至好了半個百分點。損傷很小的格點，可修復的也很少，
+#   而在格點之下學習又稍微困難一些。
+#
+# 課程的順序（剪枝、量化，再 KD）從來不會差很多，有時則挽救了一切。
+
 # %% [markdown] written="order_of_steps" points=2
 # ### Written question 2 · 2 points
 #
@@ -939,12 +1195,35 @@ plt.show()
 # *One point each.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# (a) 請用一、兩句話說明：在 2 個位元時，*剪枝、量化、蒸餾*為什麼勝過*剪枝、蒸餾、量化*，
+# 雖然兩者訓練的時間相同。(b) 朋友先量化，之後才剪枝。請與你的順序比較，看哪些權重會變成零，
+# 並說明為什麼在 8 個位元時幾乎沒有差別。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 在第一種順序中，loss 是用取整後的權重計算的，所以訓練會修復取整造成的損傷；
+# 在第二種順序中，取整在最後，沒有任何步驟修復它。(b) 取整會保持絕對值的順序，只有相等者例外：
+# 同一階上的權重相等，剪掉其中哪一個是任意的。在 8 個位元時，絕對值有 127 階，閾值附近很少相等，
+# 所以剪掉的幾乎是同一批權重；在 2 或 3 個位元時，階數太少，
+# 選擇幾乎是盲目的（而且取整已經造成許多零）。
+# *各一分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part D: the lecture's closing table, measured
 #
 # Every technique wins somewhere. *Better* needs two numbers: size **and** accuracy. A point is
 # **dominated** (被支配) when another one is at least as good in both and better in one. What is not
 # dominated is the **Pareto front** (帕雷托前緣): the only points worth choosing from.
+
+# %% [markdown] lang="zh-TW"
+# ## D 部分：實測課程的總表
+#
+# 每一種技術都有勝出的地方。要說*較好*，需要兩個數字：大小**與**準確率。
+# 如果另一個點在兩方面都至少一樣好，而且有一方面更好，這個點就是**被支配** (dominated) 的。
+# 沒有被支配的點構成**帕雷托前緣** (Pareto front)：只有這些點值得選擇。
 
 # %% [markdown]
 # ### Exercise: `pareto_front` · ★★☆☆ · 15 minutes · 4 points
@@ -966,6 +1245,27 @@ plt.show()
 #
 # Or sort by size, and at equal size the most accurate first. Then walk: keep a point when it is
 # more accurate than everything before.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`pareto_front` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 請寫出 `pareto_front(points)`。`points` 是數對 `(size, accuracy)` 的 list。size 越小、
+# accuracy 越大越好。請回傳不被其他任何數對支配的數對所成的 list。
+#
+# - 相等的數對（**雙胞胎**）只保留一個。
+# - 大小相同的兩點，只留下較準確的；準確率相同的兩點，只留下較小的。
+# - 結果的順序不限。沒有任何點時，得到空的 list。
+# - NaN 無法比較：含有 NaN 的點會引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 當 `a[0] <= b[0] and a[1] >= b[1] and a != b` 時，`a` 支配 `b`。
+#
+# <details><summary>提示 2</summary>
+#
+# 或者依大小排序，大小相同時最準確的排前面。然後依序走過：比之前所有的點都準確的點就保留。
 #
 # </details></details>
 
@@ -1023,6 +1323,17 @@ print("pareto_front: good")
 #   a codebook and entropy-coded codes (the coder comes in Part E).
 # - **MACs** of one image; for early exit the mean.
 # - **Speed** with the honest meter of the course, 64 images at a time, against LeNet.
+
+# %% [markdown] lang="zh-TW"
+# ### 總表
+#
+# 一個 LeNet，課程的每一種技術。下面的所有訓練都只用一半的訓練影像，這樣比較快。
+#
+# - **準確率**：在 4,000 張影像上（驗證與測試）。
+# - **位元組數**：真正寫出的檔案；內容是浮點數，或在一層只有少數不同的值時，
+#   則是權重映射表與經過熵編碼的標記（編碼器在 E 部分）。
+# - **MACs**：處理一張影像；早退 (early exit) 則取平均。
+# - **速度**：用課程誠實的計時器，一次 64 張影像，與 LeNet 比較。
 
 
 # %% define
@@ -1213,6 +1524,20 @@ explorer(plot_front, cost=list(CHOICES), lowest_accuracy=(0.75, 0.9, 0.01, 0.83)
 #   weights is fragile. In Part E you choose a sparsity for each layer, and get far more.
 # - Nobody wins everywhere. Which points lie on the front depends on the **cost** that you choose.
 
+# %% [markdown] lang="zh-TW"
+# **怎麼讀這張表。**
+#
+# - *位元組數*：剪枝、量化與聚類的結果經過熵編碼後，各自省下約十倍。組合起來是相乘：30 到 100 倍。
+# - *速度*：只有**較小的網路**較快，大約兩倍。它的 MACs 只有四分之一。
+#   零與取整後的浮點數在這裡**毫無**影響：密集的運算核心 (kernel) 照樣乘以零，
+#   而取整後的權重仍是 32 位元的浮點數。（Notebook 1：稀疏的運算核心何時值得。Notebook 3：
+#   真正的 int8。）
+# - *早退*省下三分之一的 MACs，時間幾乎沒省，而且檔案比 LeNet 的*還大*：動態計算省的是運算，
+#   不是儲存空間。(Notebook 6)
+# - *剪枝*在這張表中看起來很差。每一層都失去相同的比例，而只有 500 個權重的 conv1 很脆弱。
+#   在 E 部分中，你可以為每一層選擇稀疏度，得到的會多得多。
+# - 沒有哪一種處處勝出。哪些點位在前緣上，取決於你選擇的**成本**。
+
 # %% [markdown] written="choose_for_a_watch" points=2
 # ### Written question 3 · 2 points
 #
@@ -1229,6 +1554,22 @@ explorer(plot_front, cost=list(CHOICES), lowest_accuracy=(0.75, 0.9, 0.01, 0.83)
 # energy): it was measured with float arithmetic on a PC; 8-bit integers, another memory and no
 # batching change it. (Also right: memory while it runs, since the file is decoded before use.)
 # *One point each.*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# 一支手錶有 40 kB 的可用快閃記憶體、一顆能做 8 位元整數乘法但不支援稀疏矩陣的晶片，以及一顆小電池。
+# (a) 你選*你的*表中的哪一列？依據其中哪些數字？(b) 舉出表中一個必須在手錶上重新測量的數字，
+# 並說明為什麼。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 例如*小網路 + 剪枝 + PTQ + KD*：它放得進 40 kB（位元組數），MACs 最少（電池），
+# 而且位在前緣上。對完整的 LeNet 做*剪枝 + PTQ + KD* 也放得下，而且更準確，
+# 但它的 MACs 和 LeNet 一樣，因為不支援稀疏時，零也照樣要乘。只要是放得下的列，
+# 並以位元組數與 MACs 為理由，就算對。(b) 速度（或耗電）：它是在 PC 上以浮點運算測量的；8 位元整數、
+# 不同的記憶體、不使用批次，都會改變它。（也算對：執行時的記憶體用量，因為檔案在使用前要先解碼。）
+# *各一分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -1256,6 +1597,28 @@ explorer(plot_front, cost=list(CHOICES), lowest_accuracy=(0.75, 0.9, 0.01, 0.83)
 # Where do the bytes go? Entropy says how many bits a symbol needs *at least*:
 # $H = -\sum p \log_2 p$. With 90 % zeros the question 'zero or not?' costs only 0.47 bits. Move the
 # sliders: they show fc1, which holds 93 % of LeNet's weights.
+
+# %% [markdown] lang="zh-TW"
+# ## E 部分：位元組挑戰
+#
+# **遊戲。** 把 LeNet 變得越小越好。
+#
+# - `compress(model, loader) -> bytes` 得到課程的 LeNet，以及一個 loader，內含 12,000 張訓練影像，
+#   每批 64 張。它可以剪枝、量化、蒸餾、訓練、改變架構。它有 60 秒的 CPU 時間；請以 25 秒為目標。
+# - `decompress(blob) -> nn.Module` **只憑這些位元組**重建網路。任何用 torch 建構的架構都可以。
+#   它把影像 (N, 1, 28, 28) 對應到 logits (N, 10)，並且是 eval 模式。
+# - 評分程式執行 `compress`，把位元組帶到**另一台機器**（沙箱：有你的程式、空的資料夾，沒有網路、
+#   沒有課程資料），在那裡執行 `decompress`。再以隱藏影像測量準確率。
+# - **計分方式**：blob 的位元組數，**加上**你的程式的位元組數（本 notebook
+#   中你的所有答案與新增的儲存格，以純文字經 zlib 壓縮）。藏在程式中的權重也算。
+#   這是 Hutter Prize 的規則。
+# - blob 是單純的 `bytes`。**不可用 pickle**，也不可用 `torch.save`：載入 pickle 會執行程式。
+# - **底線**：在隱藏影像上，準確率最多只能比 LeNet 低一個百分點。
+# - **級別**（須達到底線）：比 LeNet 的檔案小 4 倍、10 倍、20 倍、30 倍。每一級都有分數。再往上，
+#   班級排行榜依位元組數排名。
+#
+# 位元組都用到哪裡去了？熵告訴你一個符號*至少*需要多少位元：$H = -\sum p \log_2 p$。有 90 % 的零時，
+# 「是零或不是？」這個問題只花 0.47 個位元。移動滑桿看看：圖中是 fc1，它占 LeNet 93 % 的權重。
 
 # %%
 fc1 = weights["fc1"]
@@ -1300,6 +1663,31 @@ explorer(plot_entropy, sparsity=(0.0, 0.98, 0.01, 0.9), bits=(2, 8, 1, 4))
 # Two epochs with mask *and* grid attached, `temperature=1`, `alpha=0.5`, `lr=3e-3`, taught by LeNet
 # itself, cost less than a point. For each layer write: the scale (4 bytes), the largest code, the
 # number of coded bytes, the bias, the coded bytes.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`compress` · ★★★★ · 60 分鐘 · 10 分
+#
+# 請寫出 `compress(model, loader)`。本課程的任何內容都可以用。
+# 已提供的 `entropy_encode(codes)` 把從 0 起的整數變成位元組，
+# 大小接近熵（類似 notebook 5 的霍夫曼編碼，但每個符號的位元數不必是整數）。`struct.pack` 寫數字，
+# `tensor.numpy().tobytes()` 寫張量 (tensor)。`zlib` 與 `lzma` 也可以用。
+#
+# <details><summary>提示 1</summary>
+#
+# 你幾乎什麼都有了：C 部分產生小的整數，其中有許多零。標記 -7 到 7 加上 7，就變成 0 到 14。
+#
+# <details><summary>提示 2</summary>
+#
+# 不要對所有層一視同仁。fc1 有 400,000 個權重，很耐剪；conv1 有 500 個，很脆弱。所以：
+# fc1 用 90 % 以上的零與 3 個位元，conv1 用少量的零與 6 個位元。
+#
+# <details><summary>提示 3</summary>
+#
+# 接上遮罩*與*格點訓練兩個 epoch，用 `temperature=1`、`alpha=0.5`、`lr=3e-3`，由 LeNet 自己教導，
+# 損失不到一個百分點。每一層寫下：縮放係數（4 個位元組）、最大的標記、編碼後的位元組數、bias、
+# 編碼後的位元組。
 #
 # </details></details></details>
 
@@ -1359,6 +1747,24 @@ def compress(model: nn.Module, loader: DataLoader) -> bytes:
 #
 # `torch.frombuffer(bytearray(data), dtype=torch.float16)` reads a tensor. Build `LeNet()`, then
 # `layer.weight.copy_(...)` under `torch.no_grad()`.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`decompress` · ★★☆☆ · 20 分鐘 · 4 分
+#
+# 請寫出 `decompress(blob)`：把位元組還原成網路。它得到的只有這些位元組，別無其他。
+# 它不可以需要檔案、由 `compress` 設定的全域變數，或檢查點 (checkpoint)。
+#
+# <details><summary>提示 1</summary>
+#
+# `struct.unpack_from("<fbI", blob, place)` 以同樣的格式，讀出你寫入的內容；
+# `struct.calcsize("<fbI")` 告訴你要前進多遠。
+#
+# <details><summary>提示 2</summary>
+#
+# `torch.frombuffer(bytearray(data), dtype=torch.float16)` 讀出張量。建立 `LeNet()`，
+# 再於 `torch.no_grad()` 之下 `layer.weight.copy_(...)`。
 #
 # </details></details>
 
@@ -1426,6 +1832,13 @@ print("decompress: good")
 # look at; the judge takes 4,000 others. So do not stand too near the floor: one accuracy on 4,000
 # images has a standard error of 0.45 points.
 
+# %% [markdown] lang="zh-TW"
+# ### 正式執行
+#
+# 一萬兩千張影像，和評分程式一樣。你在這裡的準確率，是在 4,000 張你可以看的影像上測量的；
+# 評分程式用另外 4,000 張。所以不要太接近底線：在 4,000 張影像上測得的準確率，
+# 標準誤為 0.45 個百分點。
+
 # %%
 blob = compress(lenet, make_loader(images, labels, batch_size=64, shuffle=True))
 rebuilt = decompress(blob)
@@ -1467,11 +1880,31 @@ plt.show()
 # sparsity and a bit width for each layer; more training steps in your 60 seconds (a small network
 # trains fast); entropy codes that know in which row or channel they are.
 
+# %% [markdown] lang="zh-TW"
+# 本課程的參考解答達到 38,000 個位元組：不計程式小 45 倍，計入程式小 42 倍，損失約半個百分點，
+# 用 20 秒。
+#
+# **能做到多小？** 課程的紀錄：**8,828 個位元組，小 195 倍，
+# 而且一個百分點也沒有損失**（在隱藏影像上，它比 LeNet *好* 0.3 個百分點）。它完全沒有壓縮 LeNet。
+# 它是一個使用 Batch Norm 的小型 CNN，有 24,000 個權重，
+# 在全部 58,000 張影像及其鏡像與平移的副本上蒸餾，同時把權重取整到 3 與 4 個位元；最後經過熵編碼。
+# 所以最大的一步是**換一個架構**。你也可以這樣做：任何架構都允許。
+#
+# 挑戰排行榜的點子：減少神經元（notebook 1：fc1 有 80 到 100 個神經元輸出永遠是零）；
+# 為每一層選擇稀疏度與位元數；在你的 60 秒內多訓練幾步（小網路訓練得快）；知道目前位在哪一列、
+# 哪個通道的熵編碼。
+
 # %% [markdown]
 # ## In practice
 #
 # Nobody writes an entropy coder for every network. What do general compressors make of the same
 # codes? Here are LeNet's fc1 codes after your `compress`, written in four ways.
+
+# %% [markdown] lang="zh-TW"
+# ## 實務
+#
+# 沒有人會為每個網路都寫一個熵編碼器。一般的壓縮程式面對同樣的標記，表現如何？
+# 這裡是你的 `compress` 之後，LeNet 的 fc1 的標記，用四種方式寫出。
 
 # %%
 codes = (rebuilt.fc1.weight if isinstance(rebuilt, LeNet) else fc1).detach().flatten()
@@ -1503,6 +1936,17 @@ else:
 # later step does not undo an earlier one. Deep networks in browsers and phones are often sent
 # pruned or quantized and then compressed by zip or Brotli: that is the entropy coder.
 
+# %% [markdown] lang="zh-TW"
+# 一般的壓縮程式在這裡要多用 20 到 35 %：它尋找重複的字串，但這裡沒有，只有常見與罕見的符號。
+# `entropy_encode` 與熵相差不到百分之一。
+#
+# 替你組合這些技術的工具：*Neural Network Compression Framework* (OpenVINO)、*Intel Neural
+# Compressor*、*TensorFlow Model Optimization*（它的「collaborative optimization」
+# 正是本 notebook 的內容：保留稀疏度的聚類、保留聚類的 QAT），
+# 以及用於大型語言模型的 *torchao* 與 *LLM Compressor*。它們最在意的，就是你在 C 部分在意的事：
+# 後面的步驟不能破壞前面的成果。瀏覽器與手機中的深度網路，傳送時常先剪枝或量化，
+# 再以 zip 或 Brotli 壓縮：那就是熵編碼器。
+
 # %% [markdown]
 # ## Summary
 #
@@ -1521,6 +1965,23 @@ else:
 # | pruning + KD | few weights | as before without sparse kernels | a teacher, training |
 # | (QAT +) PTQ + clustering | log2(k) bits a weight | b-bit arithmetic | training for low bits |
 # | pruning + PTQ + KD | few weights of few bits | b-bit arithmetic | a teacher, training |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - 各種技術能組合，是因為它們移除**不同**的浪費：剪枝移除權重，量化移除位元，聚類移除不同的值，
+#   熵編碼移除可預測性，蒸餾則補回準確率。
+# - **守住**已得到的成果：網路繼續學習時，遮罩與格點必須一直有效。
+# - **順序**：造成損傷的排在修復損傷的之前。訓練排在最後，或同時進行。
+# - 剪枝 + KD 對剪枝 + 微調：有進步，但很小，要用低的溫度。請實際測量。
+# - 零與位元縮小的是**檔案**。只有較少的 MACs 或不同的運算方式才能縮短**時間**，而且機器要能利用。
+# - 「較好」指的是**帕雷托前緣**，不是單一數字。
+#
+# | 組合 | 儲存 | 計算 | 代價 |
+# |---|---|---|---|
+# | 剪枝 + KD | 少數權重 | 沒有稀疏的運算核心時和原來一樣 | 教師模型、訓練 |
+# | (QAT +) PTQ + 聚類 | 每個權重 log2(k) 個位元 | b 位元運算 | 位元數低時需要訓練 |
+# | 剪枝 + PTQ + KD | 少數權重，每個位元數少 | b 位元運算 | 教師模型、訓練 |
 
 # %% [markdown]
 # ## Exam practice
@@ -1573,5 +2034,55 @@ else:
 # <details><summary>Answer</summary>
 #
 # Pruning 5, distillation 2, PTQ 4, QAT 1, dynamic computation 3.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 請依課程的第三種組合排序：(a) 做訓練後量化 (b) 蒸餾 (c) 剪枝。
+#
+# <details><summary>答案</summary>
+#
+# c、a、b。移除冗餘參數，量化剩下的，再由 KD 提升被壓縮模型的準確率。
+#
+# </details>
+#
+# **2.** 某層有 100,000 個 32 位元的權重。其中 90 % 被剪去，其餘的標記為 4 個位元。
+# 位置以位元遮罩 (bitmask) 儲存（每個權重一個位元）。壓縮倍率是多少？
+#
+# <details><summary>答案</summary>
+#
+# 遮罩 100,000 個位元，標記 10,000 · 4 = 40,000 個位元：共 140,000 個位元。
+# 3,200,000 / 140,000 = **22.9** 倍。
+#
+# </details>
+#
+# **3.** 哪些點在帕雷托前緣上？（大小，準確率）：A (10, 0.90)、B (8, 0.91)、C (5, 0.85)、
+# D (5, 0.88)、E (12, 0.91)。
+#
+# <details><summary>答案</summary>
+#
+# B 與 D。B 比 A 小也比 A 好，並且在相同準確率下比 E 小。D 在相同大小下比 C 好。
+#
+# </details>
+#
+# **4.** 關於 (QAT +) PTQ + Weight Clustering，哪些正確？(a) 量化讓計算有效率。
+# (b) 聚類讓儲存再縮小。(c) 聚類之後，權重映射表不需要任何位元。(d) QAT 在聚類之後。
+# (e) QAT 以假量化 (fake quantization) 訓練。
+#
+# <details><summary>答案</summary>
+#
+# (a)、(b) 與 (e)。權重映射表很小，但不是免費的。QAT 在最前面。
+#
+# </details>
+#
+# **5.** 請依總表，將技術與主要缺點配對：剪枝、蒸餾、PTQ、QAT、動態計算；
+# (1) 訓練成本較高 (2) 需要教師模型 (3) 需要特別的架構 (4) 不訓練，
+# 準確率可能損失較大 (5) 必須小心選擇要移除的東西。
+#
+# <details><summary>答案</summary>
+#
+# 剪枝 5、蒸餾 2、PTQ 4、QAT 1、動態計算 3。
 #
 # </details>
