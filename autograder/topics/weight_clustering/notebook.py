@@ -55,6 +55,44 @@
 # `require(k >= 1, "k must be at least 1")`. `is_rejected` is for the checks.
 # `borders(codebook)` returns the points halfway between neighbouring centroids.
 
+# %% [markdown] lang="zh-TW"
+# # 5 權重聚類 (Weight clustering)
+#
+# 一層有幾十萬個權重。它們非得是**各不相同**的數字嗎？
+#
+# **權重聚類** (weight clustering) 把數值相近的權重歸成一**群** (cluster)。
+# 同一群的權重**共享** (share) 一個數字，也就是**聚類中心** (centroid)。這幾個聚類中心放在一張表裡，
+# 稱為**權重映射表** (codebook)。每個權重則換成一個小整數，稱為**標記** (code)：它在表中的第幾列。
+#
+# 學完之後，你能夠
+#
+# - 用 k-means 對一層的權重做聚類，並說出哪些地方會出錯；
+# - 把網路存成標記與權重映射表，用**真正的位元組**計算，並算出壓縮率；
+# - 訓練聚類中心，並解釋為什麼它的梯度是**總和**；
+# - 使用課程中的聚類 loss，並說出它值不值得；
+# - 量化權重映射表，再用霍夫曼編碼 (Huffman code) 壓縮標記；
+# - 把你的結果與 Deep Compression (Han et al. 2016) 並列比較：他們把 LeNet-5 縮小了 39 倍。
+#
+# **進行方式。** 先讀說明，在 TODO 處寫下答案，再執行下方的檢查。檢查沒通過時，會告訴你預期是什麼、
+# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個就好。
+#
+# **處處適用的規則。**
+#
+# - 函式不會改動任何傳入的引數。
+# - 接收模型並回傳模型的函式，要在深層複製 (deep copy) 出來的副本上操作，並以 eval 模式回傳。
+#   呼叫者的模型、它的梯度，以及每個子模組的 train/eval 模式，都保持原樣。
+# - 層的名稱與 `named_modules()` 相同：`"conv1"`。只有卷積層與全連接層 (linear) 做聚類，
+#   而且只動權重，不動偏差 (bias)。
+# - `clusters` 是一個字典：層的名稱 -> `(codebook, codes)`。
+# - 標記的型別是 int64，**形狀與權重相同**。權重映射表的形狀是 (k,)，dtype 與權重相同。
+# - 不合理的引數要引發 `ValueError`，訊息中要寫出引數的名稱：不可能的大小或數量、不認識的名稱、
+#   `lr <= 0`、負的 `epochs`、含 NaN 的數值。標記的位元寬度是 1 到 8 個位元。
+# - 亂數來自 PyTorch 的全域亂數種子。最佳化器 (optimizer) 與學習率的排程由你自己選。
+#
+# 已經提供三個輔助函式。`require(condition, message)` 用來拒絕引數：
+# `require(k >= 1, "k must be at least 1")`。`is_rejected` 是給檢查用的。`borders(codebook)`
+# 回傳相鄰聚類中心之間的中點。
+
 # %% define
 import copy
 import heapq
@@ -115,6 +153,16 @@ print(f"accuracy on 4,000 unseen images: {baseline:.1%}")
 # 2. All weights of a cluster **share one value**, the centroid.
 # 3. The centroids make up a table, the **codebook** (權重映射表).
 # 4. The layer keeps only the **codes** (標記): 2 bits each here, not 32.
+
+# %% [markdown] lang="zh-TW"
+# ## 基本想法
+#
+# 課程列出四個步驟。這裡的例子是 Deep Compression 論文的 Figure 3：一層有 16 個權重，k = 4。
+#
+# 1. 將權重**分群**：數值相近的分為一群（相同顏色）。
+# 2. 同一群的權重**共享一個數值**，也就是聚類中心。
+# 3. 所有聚類中心組成一張表，也就是**權重映射表** (codebook)。
+# 4. 這一層只保留**標記** (code)：這裡每個只要 2 個位元，而不是 32 個。
 
 # %%
 paper_weight = torch.tensor(
@@ -184,6 +232,28 @@ plt.show()
 # In one dimension, assigning is easy: a value belongs to the cluster between two borders, and a
 # border lies halfway between two centroids.
 
+# %% [markdown] lang="zh-TW"
+# ## A 部分：一維的 k-means
+#
+# 哪些聚類中心最好？讓**平方誤差和** (sum of squared errors, SSE) 最小的那些：
+#
+# $$\mathrm{SSE} = \sum_{w} \min_{c \in C} (w - c)^2$$
+#
+# **k-means**（k-平均）輪流做兩件事，讓它逐步下降。這就是 **Lloyd 演算法** (Lloyd's algorithm)：
+#
+# - **分配** (assign)：每個值歸到最近的聚類中心；
+# - **更新** (update)：每個聚類中心移到自己那些值的平均；
+# - 直到什麼都不再移動：這時已經**收斂** (converged)。
+#
+# 沒有任何一步會讓 SSE 變大。所以它一定會停，但不一定停在最好的地方：這取決於**初始化** (start)。
+# Deep Compression 比較了三種：
+#
+# - **linear**（線性）：從最小值到最大值，等距放 k 個點；
+# - **random**（隨機）：從所有值中隨機抽出 k 個；
+# - **density**（密度）：取分位數 (quantile)，讓每個聚類中心一開始分到的值大致一樣多。
+#
+# 在一維的情況下，分配很容易：一個值屬於它左右兩條邊界之間的那一群，而邊界就在兩個聚類中心的正中間。
+
 # %% [markdown]
 # ### Exercise: `kmeans_1d` · ★★★☆ · 30 minutes · 8 points
 #
@@ -222,6 +292,47 @@ plt.show()
 # Update, then stop if nothing moved. At the end compute the codes **again**: the centroids moved
 # after the last assignment.
 # For many distinct values `values.unique()` is sorted and tells how many there are.
+#
+# </details></details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`kmeans_1d` · ★★★☆ · 30 分鐘 · 8 分
+#
+# 寫出 `kmeans_1d(values, k, init="linear", max_iterations=100)`，它回傳 `(codebook, codes)`。
+#
+# - 權重映射表的形狀是 (k,)，由小到大**排序**，dtype 與傳入的值相同。
+# - 標記是 int64，範圍是 0 .. k - 1，形狀與 `values` 相同（任何形狀）。`codebook[codes]`
+#   就是聚類之後的張量。每個標記都指向**最近**的聚類中心。
+# - Lloyd 步驟最多做 `max_iterations` 次；收斂了就提早停。0 次則回傳起點。
+# - **空群** (empty cluster)：一群可能失去它所有的值。沒有任何值時，平均會是 NaN。
+#   讓這種聚類中心留在原處，或移到那些值之間的某處。它必須一直是個數字。
+# - **k 大於相異值的個數**：這時相異的聚類中心就只有那麼多個，而 `codebook[codes]`
+#   會恰好等於原來的值。權重映射表的長度仍然是 k：重複其中一個。
+# - 遇到 `k < 1`、不認識的 `init`、負的 `max_iterations`，以及含 NaN 的值，要引發 `ValueError`。
+#
+# *例：* 論文中的 16 個權重，k = 4 時權重映射表為 [-1.0, 0.0, 1.5, 2.0]。
+#
+# <details><summary>提示 1</summary>
+#
+# 起點：`torch.linspace(low, high, k)`；或是排序後的 `values[torch.randperm(n)[:k]]`；
+# 或是排序後的值中，位於 `(i + 0.5) / k * n` 的那些。
+#
+# <details><summary>提示 2</summary>
+#
+# 一次算出所有距離，`(values[:, None] - codebook).abs().argmin(1)`，需要 n * k 個數字：
+# 對最大的那一層與 k = 256 來說，就是 400 MB。權重映射表既然已經排序，
+# `torch.bucketize(values, borders(codebook))` 不需要這些數字，也能得到相同的標記。
+#
+# <details><summary>提示 3</summary>
+#
+# `torch.bincount(codes, minlength=k)` 計算個數，
+# `torch.bincount(codes, weights=values, minlength=k)` 計算總和。個數為 0 的地方，保留舊的聚類中心：
+# `torch.where(counts > 0, ..., codebook)`。
+#
+# <details><summary>提示 4</summary>
+#
+# 先更新，若什麼都沒動就停。最後要**再**算一次標記：因為最後一次分配之後，聚類中心又移動了。
+# `values.unique()` 已經排好序，也能告訴你有多少個相異值。
 #
 # </details></details></details></details>
 
@@ -346,6 +457,10 @@ print("kmeans_1d: good")
 # each dashed line a centroid. Watch the linear start: the outer centroids begin far out, where
 # there are few weights, and come in slowly.
 
+# %% [markdown] lang="zh-TW"
+# 在最後一層的 5,000 個權重上，一步一步執行 Lloyd 演算法。每種顏色是一群，每條虛線是一個聚類中心。
+# 觀察 linear 起點：外側的聚類中心一開始離得很遠，那裡的權重很少，之後才慢慢靠進來。
+
 
 # %%
 def plot_steps(axes: plt.Axes, step: int, k: int, init: str) -> None:
@@ -376,6 +491,12 @@ explorer(
 # Each layer gets a **codebook of its own**. The weights of `conv1` are about seven times as large
 # as those of `fc1`: one common codebook would suit neither.
 
+# %% [markdown] lang="zh-TW"
+# ## B 部分：整個網路
+#
+# 每一層都有**自己的權重映射表**。`conv1` 的權重大約是 `fc1` 的七倍大：共用一張權重映射表，
+# 對兩者都不合適。
+
 # %% [markdown]
 # ### Exercise: `cluster_weights` · ★★☆☆ · 15 minutes · 4 points
 #
@@ -395,6 +516,29 @@ explorer(
 #
 # `layer.weight.detach()` has no graph. If your `kmeans_1d` only takes one dimension: flatten, and
 # give the codes the shape of the weight afterwards.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`cluster_weights` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 寫出 `cluster_weights(model, k)`。對每個卷積層與全連接層，不論在模型中藏得多深，
+# 都用 `kmeans_1d` 對權重做聚類。它回傳 `{layer name: (codebook, codes)}`，
+# 也就是以層的名稱為鍵的字典。
+#
+# - 不處理偏差 (bias)，也不處理其他種類的層（批次正規化！）。
+# - 標記的形狀與權重相同。
+# - `k < 1` 時引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# `for name, layer in model.named_modules():` 會走過所有的模組。
+# 再問 `isinstance(layer, nn.Linear | nn.Conv2d)`。
+#
+# <details><summary>提示 2</summary>
+#
+# `layer.weight.detach()` 沒有計算圖。如果你的 `kmeans_1d` 只接受一維：先攤平，
+# 之後再把標記變回權重的形狀。
 #
 # </details></details>
 
@@ -477,6 +621,23 @@ print("cluster_weights: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`apply_codebooks` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# 寫出 `apply_codebooks(model, clusters)`：回傳模型的**副本**，處於 eval 模式，其中每個列出的層，
+# 權重都是 `codebook[codes]`。其他一切不變。遇到模型沒有的名稱，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 標記的形狀是 (5, 16) 時，`codebook[codes]` 的形狀也是 (5, 16)：用索引就能把每個標記查出來。
+#
+# <details><summary>提示 2</summary>
+#
+# `layers = dict(copied.named_modules())`。在 `torch.no_grad()` 裡寫
+# `layers[name].weight.copy_(...)`：這樣參數仍然是參數。
+#
+# </details></details>
+
 
 # %% exercise="apply_codebooks" difficulty=1 minutes=10
 def apply_codebooks(model: nn.Module, clusters: Clusters) -> nn.Module:
@@ -531,6 +692,9 @@ print("apply_codebooks: good")
 # %% [markdown]
 # A corner of the last layer, before and after. Below about k = 8 you see the loss.
 
+# %% [markdown] lang="zh-TW"
+# 最後一層的一角，聚類前與聚類後。大約在 k = 8 以下，看得出損失。
+
 
 # %%
 def plot_layer(axes: plt.Axes, k: int, layer: str) -> None:
@@ -570,6 +734,19 @@ explorer(plot_layer, k=(2, 32, 1, 4), layer=["fc2", "conv2", "fc1"])
 # bytes     |      0      |      1      |      2     |      (24 bits = 3 bytes)
 # ```
 
+# %% [markdown] lang="zh-TW"
+# ## C 部分：真正的位元組
+#
+# 以 int64 存放標記的張量，每個權重要用 **64** 個位元：是原來的兩倍！最小的整數型別 uint8 要用
+# 8 個。但小於 8 的標記只需要 3 個位元。所以我們把位元一個接一個、不留空隙地**打包** (pack)：
+# 八個 3 位元的標記，恰好填滿三個位元組。
+#
+# ```text
+# 標記        5    1    7    2    0    6    3    4
+# 位元       101  001  111  010  000  110  011  100
+# 位元組    |      0      |      1      |      2     |      (24 位元 = 3 位元組)
+# ```
+
 # %% [markdown]
 # ### Exercise: `pack_codes` · ★★★☆ · 25 minutes · 4 points
 #
@@ -595,6 +772,33 @@ explorer(plot_layer, k=(2, 32, 1, 4), layer=["fc2", "conv2", "fc1"])
 # <details><summary>Hint 3</summary>
 #
 # Reshape to (bytes, 8). Each row times [1, 2, 4, …, 128], summed, is one byte.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`pack_codes` · ★★★☆ · 25 分鐘 · 4 分
+#
+# 寫出 `pack_codes(codes, bits) -> uint8 Tensor`。
+#
+# - `codes` 可以是任何形狀；一列一列依序取。每個都在 0 .. 2^bits - 1 之間。
+# - `bits` 是 1 到 8，也包含 3、5、6 和 7：這時標記會跨過位元組的邊界。
+# - 結果是一維的，恰好有 `ceil(count * bits / 8)` 個位元組。最後一個位元組中沒用到的位元是零。
+# - 位元的順序由你決定；你的 `unpack_codes` 必須能還原它。
+# - 遇到其他的寬度，以及放不下的標記，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 先做出由單一位元組成的矩陣，形狀是 (count, bits)：
+# `codes.flatten()[:, None] >> torch.arange(bits)`，再做 `& 1`。
+#
+# <details><summary>提示 2</summary>
+#
+# 把它攤平：成為一串位元流。用 `F.pad(stream, (0, missing))` 把長度補成 8 的倍數。
+# 缺少的個數是 `-length % 8`。
+#
+# <details><summary>提示 3</summary>
+#
+# 改成 (bytes, 8) 的形狀。每一列乘上 [1, 2, 4, …, 128] 再加總，就是一個位元組。
 #
 # </details></details></details>
 
@@ -674,6 +878,25 @@ print("pack_codes: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`unpack_codes` · ★★☆☆ · 15 分鐘 · 3 分
+#
+# 寫出 `unpack_codes(packed, bits, count)`：它還原你的 `pack_codes`。它回傳最前面的 `count` 個標記，
+# 型別 int64，形狀 (count,)。
+#
+# 為什麼一定要告訴它 `count`？一個裝 3 位元標記的位元組裡有兩個標記，還有兩個可能毫無意義的位元。
+# 寬度在 1 .. 8 之外，或個數為負、或多於這些位元組所能裝的數量，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# uint8 很窄：先轉成 int64。`packed[:, None] >> torch.arange(8) & 1` 的形狀是 (bytes, 8)。
+#
+# <details><summary>提示 2</summary>
+#
+# 攤平，截到 `count * bits` 為止，改成 (count, bits) 的形狀，乘上 2 的冪次，再相加。
+#
+# </details></details>
+
 
 # %% exercise="unpack_codes" difficulty=2 minutes=15
 def unpack_codes(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
@@ -740,6 +963,25 @@ print("unpack_codes: good")
 #
 # </details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`compression_ratio` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# 寫出 `compression_ratio(num_weights, k, weight_bits=32)`：這一層變小了幾倍？
+#
+# $$\text{ratio} = \frac{n \cdot b}{n \cdot \lceil \log_2 k \rceil + k \cdot b}$$
+#
+# 其中有 n 個權重，每個 b 個位元。分母是標記，**再加上權重映射表**。一個標記的位元數是整數，
+# 要**無條件進位**：k = 3 和 k = 4 一樣貴。總和不要進位成整數個位元組。`num_weights < 1`、
+# `k < 2` 與 `weight_bits < 1` 時，要引發 `ValueError`。
+#
+# *例：* 論文中的 16 個權重，k = 4：512 / (32 + 128) = 3.2。
+#
+# <details><summary>提示 1</summary>
+#
+# `math.ceil(math.log2(k))`，或是 `(k - 1).bit_length()`。
+#
+# </details>
+
 
 # %% exercise="compression_ratio" difficulty=1 minutes=10
 def compression_ratio(num_weights: int, k: int, weight_bits: int = 32) -> float:
@@ -790,6 +1032,9 @@ print("compression_ratio: good")
 # For small layers the codebook matters: at 100 weights, k = 64 makes the layer *larger* than k =
 # 16 by a factor of three.
 
+# %% [markdown] lang="zh-TW"
+# 對小的層來說，權重映射表不能忽略：有 100 個權重時，k = 64 的這一層，有 k = 16 的三倍**大**。
+
 
 # %%
 def plot_ratio(axes: plt.Axes, num_weights: int, weight_bits: int) -> None:
@@ -810,6 +1055,13 @@ explorer(plot_ratio, num_weights=(100, 20_100, 500, 5_100), weight_bits=[32, 16]
 # Now the whole LeNet. `clustered_bytes` counts what would really stand in a file: packed codes,
 # codebooks in float32, biases in float32. And we do not trust the packing: the accuracy is measured
 # on weights that were packed and **unpacked** again.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：準確率與位元組隨 k 的變化
+#
+# 現在換成整個 LeNet。`clustered_bytes` 計算真正會存進檔案的東西：打包後的標記、
+# float32 的權重映射表，以及 float32 的偏差 (bias)。而且我們不輕信打包的結果：
+# 準確率是用打包之後又**解開**的權重量出來的。
 
 
 # %%
@@ -878,6 +1130,17 @@ plt.show()
 # - *The network is not faster.* To multiply, the weights must be looked up first. The lecture's
 #   table says so: weight sharing needs extra processing.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼。**
+#
+# - **k = 8** 時，準確率相差大約一個百分點以內，而檔案小了 **10.5 倍**。八個不同的數字，
+#   就夠 400,000 個權重用了！
+# - k = 16 幾乎沒有代價；超過 32 就沒有什麼可再賺的了。
+# - k = 3 和 k = 4 一樣大，k = 6 和 k = 8 一樣大：位元只能是整數個。所以請選 2 的冪次。
+# - 壓縮率會比 32 / 位元數 略低一點。k = 8 時該值是 10.67；差額來自偏差與權重映射表。
+# - **網路並沒有變快。** 要做乘法，得先把權重查出來。課程的表格也這麼說：
+#   需要額外的處理來支援權重共享。
+
 # %% [markdown] written="which_k" points=2
 # ### Written question 1 · 2 points
 #
@@ -894,12 +1157,34 @@ plt.show()
 # *One point each. In (b) half for the number, half for sensible advice.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# (a) 一位朋友用 k = 20 做聚類。你會建議哪個 k？為什麼？(b) 同一位朋友有個 60 個權重的卷積層，
+# 「跟其他層一樣」用 k = 16。請計算壓縮率並給出建議。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) k = 32：20 群的標記需要 ceil(log2 20) = 5 個位元，而 5 個位元容得下
+# 32 個聚類中心；權重映射表只多十二個浮點數，誤差卻更小。（k = 16、用 4 個位元也很合理：
+# 標記會小 20 %。）(b) 60 * 32 / (60 * 4 + 16 * 32) = 1920 / 752 = 2.55，不是 8。
+# 權重映射表的花費是標記的兩倍以上。請選較小的 k（k = 4：1920 / 248 = 7.7），
+# 或讓這麼小的層保持原樣：它在整個檔案裡幾乎不佔份量。
+# *各 1 分。(b) 中數字佔一半，合理的建議佔一半。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ### Measured: does the start matter?
 #
 # Deep Compression reports that the **linear** start is best: large weights are few but important,
 # and linear gives them centroids of their own. We measure: SSE and accuracy after 0, 1, 5, 20, 100
 # and 1,000 Lloyd steps, for k = 4 and k = 16. Random: three seeds.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：起點重要嗎？
+#
+# Deep Compression 的報告說 **linear** 起點最好：大的權重雖少但重要，
+# 而 linear 會給它們自己的聚類中心。我們來量量看：分別做 0、1、5、20、100 和 1,000 次 Lloyd 步驟，
+# 記錄 SSE 與準確率，k = 4 與 k = 16 各一組。random 用三個亂數種子。
 
 # %%
 steps_shown = (0, 1, 5, 20, 100, 1000)
@@ -963,6 +1248,19 @@ for (k, init, seed), curve in start_curves.items():
 #
 # k-means only knows the weights. What counts for the *loss* it cannot know.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼（老實說）。**
+#
+# - **一開始**差別很大。完全不做 Lloyd 步驟時，k = 4 的結果從 10 % 到 87 % 都有。
+# - **Lloyd 會讓所有起點變得差不多。** 20 步之後，它們相差大約一個百分點以內。
+#   論文發現 linear 起點最好；但 k-means 收斂之後，這一點在這裡**看不出來**。
+# - **SSE 較小，不等於準確率較高。** k = 4 時，linear 起點做 5 步比做 1,000 步還好，
+#   儘管它的 SSE 一路下降。步數少的時候，外側的聚類中心還遠遠待在外面，靠近那些大的權重。
+#   之後它們才往內移，移到大多數權重所在的地方。所以論文說的**理由**看得見：大的權重很少，
+#   但它們很重要。
+#
+# k-means 只認得權重。對 **loss** 來說什麼才重要，它無從得知。
+
 # %% [markdown]
 # ## Part D: training the centroids
 #
@@ -976,6 +1274,20 @@ for (k, init, seed), curve in start_curves.items():
 #
 # A **sum**, not a mean. The picture is the right half of Figure 3 of the paper: the gradient of the
 # weights, grouped by colour, added up, and one step of gradient descent with learning rate 1.
+
+# %% [markdown] lang="zh-TW"
+# ## D 部分：訓練聚類中心
+#
+# k-means 只看權重，從來沒看過任何影像。現在，課程中的網路可以做**微調** (fine-tune)：標記保持不變，
+# 由聚類中心來學習。
+#
+# 聚類中心的梯度是什麼？同一群的權重**就是**那個聚類中心。它動一點點，所有的權重都跟著動。
+# 所以每個權重都貢獻自己的一份，這就是**連鎖律** (chain rule)：
+#
+# $$\frac{\partial L}{\partial c_j} = \sum_{i:\ \text{code}_i = j} \frac{\partial L}{\partial w_i}$$
+#
+# 是**總和**，不是平均。下圖是論文 Figure 3 的右半邊：權重的梯度，依顏色分組、相加，
+# 再以學習率 1 做一步梯度下降。
 
 # %%
 paper_sums = torch.stack([paper_gradient[paper_codes == j].sum() for j in range(4)])
@@ -1009,6 +1321,21 @@ plt.show()
 # <details><summary>Hint 1</summary>
 #
 # `torch.zeros(k).index_add(0, codes.flatten(), weight_gradient.flatten())`.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`centroid_gradient` · ★★☆☆ · 10 分鐘 · 3 分
+#
+# 寫出 `centroid_gradient(weight_gradient, codes, k)`：形狀是 (k,)，dtype 與梯度相同。
+# 第 j 項是標記為 j 的所有權重的梯度**總和**；沒有這種權重時是 0。`k < 1`、形狀不一致，
+# 或標記超出 0 .. k - 1 時，要引發 `ValueError`。
+#
+# *例：* 以論文中的矩陣計算，得到 [-0.03, 0.04, 0.02, 0.04]。
+#
+# <details><summary>提示 1</summary>
+#
+# `torch.zeros(k).index_add(0, codes.flatten(), weight_gradient.flatten())`。
 #
 # </details>
 
@@ -1092,6 +1419,41 @@ print("centroid_gradient: good")
 # <details><summary>Hint 4</summary>
 #
 # `with torch.no_grad(): layer.weight.copy_(parameter[codes])` puts the new centroids in.
+#
+# </details></details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`finetune_codebooks` · ★★★☆ · 30 分鐘 · 7 分
+#
+# 寫出 `finetune_codebooks(model, clusters, loader, epochs, lr)`。它回傳**新的 clusters**：
+# 名稱相同，**標記相同**，權重映射表則是訓練過的。
+#
+# - 它從 `apply_codebooks(model, clusters)` 開始：模型自己的權重無關緊要。
+# - 對每個批次 (batch)：算交叉熵 (cross-entropy)、反向傳播、對每一層算 `centroid_gradient`，
+#   讓最佳化器**在權重映射表上**走一步，再把新的聚類中心放進權重。
+# - 標記相同的權重永遠保持相等。
+# - 偏差，以及沒有權重映射表的層，都保持原樣。
+# - `epochs=0` 時，權重映射表原封不動地回傳。`model` 與 `clusters` 都不會被改動。
+# - 遇到不認識的名稱、`lr <= 0` 與負的 `epochs`，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 讓最佳化器只看到權重映射表：每一層用一個 `nn.Parameter(codebook.clone())`，
+# 再用 `torch.optim.Adam(list_of_them, lr)`。
+#
+# <details><summary>提示 2</summary>
+#
+# `loss.backward()` 之後，梯度在 `layer.weight.grad` 裡。
+# 自己設定 `parameter.grad = centroid_gradient(layer.weight.grad, codes, k)`，
+# 然後呼叫 `optimizer.step()`。
+#
+# <details><summary>提示 3</summary>
+#
+# 每一步也要清除**網路**的梯度：`network.zero_grad()`。否則它們會一直累積。
+#
+# <details><summary>提示 4</summary>
+#
+# `with torch.no_grad(): layer.weight.copy_(parameter[codes])` 把新的聚類中心放進去。
 #
 # </details></details></details></details>
 
@@ -1201,6 +1563,11 @@ print("finetune_codebooks: good")
 #
 # One epoch over 12,000 images, for small k, where there is something to recover.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：微調能救回多少
+#
+# 用 12,000 張影像訓練一個 epoch，選小的 k，這樣才有東西可以救。
+
 # %%
 tuned_clusters: dict[int, Clusters] = {}
 tuned_accuracy: dict[int, float] = {}
@@ -1235,6 +1602,17 @@ print(f"the four centroids of fc1 moved by {[round(value, 4) for value in moved.
 # And it costs **no byte**: the codes do not change, the codebook has the same length. All that was
 # trained is 4 layers times k numbers.
 
+# %% [markdown] lang="zh-TW"
+# k = 2 時，一個 epoch 能救回**大約十個百分點**；k = 4 時一個，k = 8 時半個。
+# 換成另外三個 LeNet（各用 10,000 張測試影像），結果也差不多：
+#
+# | 三個的平均 | k = 2 | k = 3 | k = 4 | k = 8 |
+# |---|---|---|---|---|
+# | k-means 之後 | 75.0 | 85.5 | 88.1 | 90.2 |
+# | 聚類中心訓練一個 epoch 之後 | **81.7** | 86.8 | 88.9 | 90.6 |
+#
+# 而且它**不多花任何位元組**：標記不變，權重映射表的長度也不變。訓練的只有 4 層各 k 個數字。
+
 # %% [markdown] written="why_a_sum" points=2
 # ### Written question 2 · 2 points
 #
@@ -1253,6 +1631,22 @@ print(f"the four centroids of fc1 moved by {[round(value, 4) for value in moved.
 # *One point for (a), half a point for each friend in (b).*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# (a) 請用連鎖律解釋，為什麼聚類中心的梯度是總和而不是平均。
+# (b) 一位朋友取平均並使用 Adam，準確率幾乎和你一樣。另一位朋友取平均，用單純的梯度下降 (SGD)
+# 和你的學習率，結果什麼都沒動。請解釋這兩種情況。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 群中每個權重都是 w_i = c_j，所以 dw_i/dc_j = 1。loss 透過所有這些權重而取決於
+# c_j，因此 dL/dc_j 等於對 i 加總 dL/dw_i * 1。(b) 平均就是總和除以群中的權重個數：標記不變，
+# 所以對每個聚類中心來說，這是個常數。Adam 會把每個梯度除以它自身大小的移動估計值，
+# 因此常數倍會被消掉。SGD 不會：一群有 100,000 個權重時，它的步伐就小了 100,000 倍。
+# （各群的倍數不同，所以用 SGD 時連方向都是錯的。）
+# *(a) 1 分，(b) 的每位朋友各 0.5 分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part E: clusters as a part of the loss (將權重的分佈作為 loss)
 #
@@ -1264,6 +1658,18 @@ print(f"the four centroids of fc1 moved by {[round(value, 4) for value in moved.
 # with W the weights and C the centroids. It is just the SSE of k-means. Then the whole loss is
 # cross-entropy $+\ \lambda \cdot \mathcal{L}_{cluster}$. Each weight is pulled to **its nearest**
 # centroid; the farther it is, the stronger the pull (the gradient is 2 (w - c)).
+
+# %% [markdown] lang="zh-TW"
+# ## E 部分：將權重的分佈作為 loss (clusters as a part of the loss)
+#
+# 到目前為止，都是先訓練網路，之後才聚類。投影片的想法是：**在訓練時**就叫權重往聚類中心集中。
+# 在 loss 中加上
+#
+# $$\mathcal{L}_{cluster} = \sum_{w \in W} \min_{c \in C} (w - c)^2$$
+#
+# 其中 W 是權重集合，C 是聚類中心。它其實就是 k-means 的 SSE。於是整個 loss 是交叉熵
+# $+\ \lambda \cdot \mathcal{L}_{cluster}$。每個權重都被拉向**離它最近**的聚類中心；離得越遠，
+# 拉力越強（梯度是 2 (w - c)）。
 
 # %% [markdown]
 # ### Exercise: `cluster_loss` · ★★☆☆ · 15 minutes · 5 points
@@ -1285,6 +1691,29 @@ print(f"the four centroids of fc1 moved by {[round(value, 4) for value in moved.
 #
 # `argmin`, `round` and `bucketize` have no gradient. That does no harm if you use them only to
 # *find* the nearest centroid, and then compute `(weights - nearest) ** 2` from the weights.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`cluster_loss` · ★★☆☆ · 15 分鐘 · 5 分
+#
+# 寫出 `cluster_loss(weights, codebook)`，和投影片上的一樣：對所有權重，
+# 把到最近聚類中心的距離**平方**後取**總和**。結果是純量張量，可對權重微分。
+#
+# - `weights` 是一個任意形狀的張量。權重映射表可以是任何順序。
+# - 是總和：不是平均，也不開根號。距離要平方，不是取絕對值。
+# - 權重映射表為空時，要引發 `ValueError`。
+#
+# *例：* 權重 [0.1, 0.9, 2.0]，權重映射表 [0, 1]：0.01 + 0.01 + 1 = 1.02。
+#
+# <details><summary>提示 1</summary>
+#
+# 張量小的時候：`(weights.flatten()[:, None] - codebook) ** 2`，再取每一列的最小值。
+#
+# <details><summary>提示 2</summary>
+#
+# `argmin`、`round` 和 `bucketize` 沒有梯度。只要它們僅用來**找出**最近的聚類中心，
+# 之後再從權重計算 `(weights - nearest) ** 2`，就沒有關係。
 #
 # </details></details>
 
@@ -1364,6 +1793,12 @@ explorer(plot_pull, middle_centroid=(-0.8, 0.8, 0.1, 0.2), squared=True)
 # From the course's LeNet, two more epochs, k = 2: the hardest case. Every half epoch the codebooks
 # are computed anew from the weights. The control: the same two epochs with λ = 0.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：用聚類 loss 訓練
+#
+# 從本課程的 LeNet 出發，再訓練兩個 epoch，k = 2：這是最難的情況。每半個 epoch，
+# 就依目前的權重重新計算權重映射表。對照組：同樣兩個 epoch，但 λ = 0。
+
 
 # %%
 def train_with_cluster_loss(
@@ -1439,6 +1874,16 @@ plt.show()
 # - At k = 4 the gain was only half a point (87.9 to 88.3, three LeNets). With λ = 0.001 at k = 2
 #   also only 0.6: too weak to gather the weights in two epochs.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼（老實說）。**
+#
+# - 權重照著 loss 的要求做了：一座寬寬的山丘變成了**兩根針**。SSE 大約小了**十一倍**。
+# - 聚類**之前**，這要付出大約半個百分點。聚類**之後**，k = 2 時賺回大約七個百分點。
+#   所以投影片說得對。
+# - 但是，只用一個 epoch 訓練聚類中心，賺得**更多**，而且只訓練八個數字。兩者並用，幾乎不會更好。
+# - k = 4 時只賺了半個百分點（87.9 到 88.3，三個 LeNet）。k = 2、λ = 0.001 時也只有 0.6：太弱了，
+#   兩個 epoch 內沒辦法讓權重集中起來。
+
 # %% [markdown] written="is_it_worth_it" points=2
 # ### Written question 3 · 2 points
 #
@@ -1458,11 +1903,32 @@ plt.show()
 # student's own measurements counts.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# (a) 投影片說，聚類 loss「可以降低聚類後對精度的影響」。請用你自己的數字說明這是否正確，
+# 並和微調聚類中心做比較。你會用哪一個？什麼時候用？(b) 如果 λ 遠遠過大，網路會發生什麼事？
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 正確：λ = 0.01 時，SSE 大約小了十倍，
+# 而 k = 2 聚類後的準確率比不用時高了好幾個百分點。但只用一個 epoch 訓練聚類中心，至少也能賺這麼多，
+# 而且只訓練幾個數字。對已經訓練好的網路，微調是比較便宜的選擇。聚類 loss 適合反正要訓練的網路，
+# 或兩者並用；k = 8 以上則兩者都不需要。(b) 權重會跳到最近的聚類中心並停在那裡；交叉熵不再有作用，
+# 聚類之前的準確率就下降了。聚類本身這時不用付出代價，因為已經沒有什麼可以損失的了。
+# *(a) 1 分：要有自己的數字與比較。(b) 1 分。只要對學生自己的量測結果解讀前後一致，都算對。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part F: then post-training quantization (聚類後結合 PTQ)
 #
 # The lecture: *after clustering, PTQ can compress further*. What is left to quantize? The codes are
 # small already. It is the **codebook**: its k centroids are float32.
+
+# %% [markdown] lang="zh-TW"
+# ## F 部分：聚類後結合 PTQ (post-training quantization)
+#
+# 課程說：**聚類後可以結合 PTQ 再進一步壓縮**。還剩下什麼可以量化？標記已經很小了。
+# 剩下的是**權重映射表**：它的 k 個聚類中心是 float32。
 
 # %% [markdown]
 # ### Exercise: `quantize_codebook` · ★★☆☆ · 10 minutes · 4 points
@@ -1483,6 +1949,28 @@ plt.show()
 # <details><summary>Hint 2</summary>
 #
 # 0 / 0 is NaN: for an all-zero codebook take the scale 1.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`quantize_codebook` · ★★☆☆ · 10 分鐘 · 4 分
+#
+# 寫出 `quantize_codebook(codebook, bits)`：回傳一個**浮點數**的權重映射表，其中的值都落在主題
+# 3 的對稱格點上。
+#
+# - scale = max|c| / (2^(bits - 1) - 1)。先除，再取最近的整數（恰好一半時取偶數），最後乘回 scale。
+# - 形狀與 dtype 相同。全是零的權重映射表仍然是零。
+# - bits 在 2 .. 16 之外，或含有 NaN 時，要引發 `ValueError`。
+#
+# *例：* [-1, 0.1, 0.4] 用 3 個位元：scale 是 1/3，格點是 [-3, 0, 1]，結果是 [-1, 0, 0.333]。
+#
+# <details><summary>提示 1</summary>
+#
+# `torch.round` 在恰好一半時取偶數。
+#
+# <details><summary>提示 2</summary>
+#
+# 0 / 0 是 NaN：權重映射表全為零時，scale 取 1。
 #
 # </details></details>
 
@@ -1546,6 +2034,9 @@ print("quantize_codebook: good")
 # %% [markdown]
 # ### Measured: clustering and PTQ together
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：聚類與 PTQ 並用
+
 # %%
 quantized_accuracy: dict[int, list[float]] = {}
 codebook_widths = (16, 8, 6, 5, 4, 3)
@@ -1583,6 +2074,17 @@ for k, values in quantized_accuracy.items():
 #   centroids the layer can compute as in topic 3. And where every small group of weights has a
 #   codebook of its own (as in formats for language models), the codebooks do count.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼（老實說）。**
+#
+# - 每個聚類中心降到 **5 或 6 個位元**，什麼都沒有損失。4 個位元時，有些網路會掉幾個百分點；
+#   3 個位元時，全部都會掉。
+# - 3 位元的格點只有 7 個，而且等距。16 個聚類中心不可能在上面還各不相同；
+#   而且 k-means 當初擺放它們的位置，本來就**不是**等距的。
+# - **檔案幾乎沒有變小。** 權重映射表大約只佔 0.1 %！對這麼大的層來說，重點不在「進一步壓縮」，
+#   而在**整數運算**：聚類中心是 8 位元時，這一層就能像主題 3 那樣計算。
+#   至於每一小組權重都有自己的權重映射表的情形（例如語言模型的格式），權重映射表的大小就很要緊了。
+
 # %% [markdown]
 # ## Part G: Huffman coding (霍夫曼編碼)
 #
@@ -1592,6 +2094,16 @@ for k, values in quantized_accuracy.items():
 #
 # How: take the two rarest symbols and join them into one node, whose count is their sum. Repeat
 # until one node is left. Each join makes the bit strings of all symbols inside **one bit longer**.
+
+# %% [markdown] lang="zh-TW"
+# ## G 部分：霍夫曼編碼 (Huffman coding)
+#
+# k-means 不會把各群裝得一樣滿。很多權重靠近 0，大的很少。
+# 固定長度的編碼給每個標記同樣多的位元。**霍夫曼編碼** (Huffman coding) 是 Deep Compression
+# 的第三個階段，它給**常見**的標記**較短**的位元串。這樣做是**無損** (lossless) 的。
+#
+# 做法：取出最少見的兩個符號，把它們併成一個節點，節點的次數是兩者之和。重複下去，直到只剩一個節點。
+# 每合併一次，其中所有符號的位元串就**多一個位元**。
 
 # %%
 example = {"a": 40, "b": 30, "c": 15, "d": 10, "e": 5}
@@ -1644,6 +2156,37 @@ plt.show()
 #
 # Entries `(count, [symbols inside])`. Pop two, add 1 to the length of all symbols inside both, push
 # the sum and the joined list.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`huffman_code` · ★★★☆ · 30 分鐘 · 5 分
+#
+# 寫出 `huffman_code(codes) -> (bits_per_symbol, total_bits)`。
+#
+# - `bits_per_symbol` 是一個字典：每個出現過的標記（`int`）-> 它的位元串長度（`int`）。
+#   不要求寫出位元串本身。
+# - `total_bits` 是所有標記合計的位元數（`int`）：次數乘以長度，再加總。
+# - 次數相同時，最佳編碼不只一種。任何一種都對。
+# - **只有一個符號**時，每次用 1 個位元。（合併根本不會發生，所以要小心：0 是錯的。）
+#
+# 只要有兩個以上的符號，每個霍夫曼編碼都滿足兩件事：總位元數是可能的最小值，
+# 而且 $\sum 2^{-\text{length}} = 1$（**Kraft 等式**，Kraft's equality）。
+#
+# *例：* 圖中的例子：`{a: 1, b: 2, c: 3, d: 4, e: 4}`，共 205 個位元。
+#
+# <details><summary>提示 1</summary>
+#
+# `symbols, counts = codes.unique(return_counts=True)`。再用 `.tolist()`：變成 Python 的數字。
+#
+# <details><summary>提示 2</summary>
+#
+# `heapq` 維護一個最小項在最前面的 list：`heapq.heappop`、`heapq.heappush`、`heapq.heapify`。
+#
+# <details><summary>提示 3</summary>
+#
+# 每一項是 `(count, [symbols inside])`，也就是次數與其中的符號。取出兩項，把兩者中所有符號的長度加
+# 1，再把次數之和與合併後的 list 放回去。
 #
 # </details></details></details>
 
@@ -1732,6 +2275,9 @@ explorer(plot_lengths, k=(2, 32, 1, 16), layer=["fc1", "conv2", "fc2", "conv1"])
 # %% [markdown]
 # ### Measured: what Huffman adds
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：霍夫曼編碼帶來多少
+
 
 # %%
 def huffman_bytes(clusters: Clusters, model: nn.Module) -> int:
@@ -1764,6 +2310,12 @@ for k in (2, 4, 8, 16, 32):
 # - Huffman is at most 0.06 bits above the **entropy** (熵), and no code at all can go below it.
 # - The price: a Huffman stream must be read from its beginning. You cannot jump to weight 1,000.
 
+# %% [markdown] lang="zh-TW"
+# - k = 2 時沒有任何好處：兩個標記出現得差不多頻繁，而位元串至少要一個位元。
+# - 群越多，分佈越不平均：k = 4 時省 5 %，k = 8 與 16 時大約 10 %，k = 32 時 20 %。
+# - 霍夫曼編碼最多比**熵** (entropy) 多 0.06 個位元，而任何編碼都不可能低於熵。
+# - 代價：霍夫曼位元流必須從頭讀起。你沒辦法直接跳到第 1,000 個權重。
+
 # %% [markdown]
 # ## Deep Compression, beside yours
 #
@@ -1775,6 +2327,17 @@ for k in (2, 4, 8, 16, 32):
 # layers). *Where* they stand is stored as **gaps** (間隔): how many zeros lie before each weight.
 # A gap has 8 bits in conv and 5 bits in linear layers. The largest number of that width means:
 # skip so many zeros, no weight here yet.
+
+# %% [markdown] lang="zh-TW"
+# ## Deep Compression 與你的結果
+#
+# Han et al. 2016 把三個階段串在一起：**剪枝**、**聚類**、**霍夫曼編碼**。在 MNIST 上，
+# 他們把 LeNet-300-100 縮小了 **40 倍**，把 LeNet-5 縮小了 **39 倍**，準確率沒有損失。
+#
+# 現在用你的函式做同樣的一串流程。本課程的第二個檢查點 (checkpoint) 是剪掉 90 % 權重的 LeNet。
+# 只有留下來的權重才做聚類（卷積層 k = 32，全連接層 16）。它們**在哪裡**則以**間隔** (gap) 儲存：
+# 每個權重前面有幾個零。一個間隔在卷積層用 8 個位元，在全連接層用 5 個位元。
+# 該寬度的最大數字有特別的意思：跳過這麼多個零，這裡還沒有權重。
 
 
 # %%
@@ -1862,6 +2425,18 @@ plt.show()
 # - An epoch for the centroids (numbers of another run, mean of three LeNets) brings 89.6 % back to
 #   90.0 %, at the same bytes.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼（老實說）。**
+#
+# - 小了 **36 倍**，論文說是 39。數量級是對的，而且所有零件都是你寫的。
+# - **但並非毫無損失。** 少了大約 1.2 個百分點：剪枝佔 0.9，聚類佔 0.3。論文說沒有損失，
+#   不過那是 MNIST，很容易達到 99 %。Fashion-MNIST 比較難。（本課程沒有 MNIST，
+#   所以論文自己的數字沒有驗證過。）
+# - 這些零件要**合起來**才有效。只剪枝是 8.3，只做聚類與霍夫曼編碼是 11.5。剪枝之後，
+#   十個權重中只有一個需要標記；而且間隔也分佈不均：霍夫曼編碼最喜歡這樣。
+# - 讓聚類中心訓練一個 epoch（另一次執行的數字，三個 LeNet 的平均），可以把 89.6 % 拉回 90.0 %，
+#   位元組數不變。
+
 # %% [markdown]
 # ## In practice (業界的做法)
 #
@@ -1876,6 +2451,21 @@ plt.show()
 # In PyTorch, `torch.nn.utils.parametrize` computes a weight from something else. Here:
 # `weight = codebook[codes]`. Autograd differentiates the look-up; and the derivative of a look-up
 # is a sum per entry. It must be the same as your `centroid_gradient`.
+
+# %% [markdown] lang="zh-TW"
+# ## 業界的做法 (In practice)
+#
+# **老實說，現在有哪些工具。** PyTorch 本身沒有權重聚類。可以查的名稱有：Apple coremltools
+# 的 *palettization*、TensorFlow Model Optimization Toolkit 的 *weight clustering*、
+# torchao 的 *codebook quantization*（這是**原型** (prototype)：可能會改，也可能消失）。
+# 課程常用 scikit-learn 的 `KMeans`；這個環境裡沒有它。語言模型則有 NF4 這類 4 位元格式，
+# 使用**固定**的、16 個值的權重映射表。
+#
+# ### 不用自己寫的分組梯度
+#
+# 在 PyTorch 中，`torch.nn.utils.parametrize` 可以從別的東西算出權重。
+# 這裡是 `weight = codebook[codes]`。Autograd 會對查表微分；而查表的導數，就是對每一項求和。
+# 它必須和你的 `centroid_gradient` 相同。
 
 # %%
 from torch.nn.utils import parametrize
@@ -1920,6 +2510,14 @@ for name, (codebook, codes) in clusters_by_k[8].items():
 # how good is a Huffman code against a general compressor? `zlib` looks for repeated strings and
 # then applies Huffman too.
 
+# %% [markdown] lang="zh-TW"
+# 有了這個模組，任何訓練迴圈都能訓練聚類中心；其他什麼都不必寫。
+#
+# ### torchao 的 k-means，以及通用壓縮器
+#
+# torchao 的原型自帶一個 k-means，叫 `fit_kmeans`，取自 AQLM 計畫。另外，
+# 霍夫曼編碼和通用壓縮器相比，表現如何？`zlib` 會先找出重複的字串，再同樣套用霍夫曼編碼。
+
 # %%
 from torchao.prototype.quantization.codebook.codebook_ops import fit_kmeans
 
@@ -1962,6 +2560,14 @@ for name, bits in rows.items():
 # - None of these makes the network faster by itself. PyTorch has no kernel that multiplies by
 #   codes: the weights are looked up first, into a full float matrix.
 
+# %% [markdown] lang="zh-TW"
+# - 你的結果和 torchao 的 SSE 有三位數字相同，而且快得多：它利用了值只有**一**維、可以排序這一點。
+#   torchao 的版本也能處理向量（幾個權重共用一個標記：**向量量化**，vector quantization）。
+# - 先打包非常重要。一個標記放一個位元組再做 zlib，比單純打包還**大**。先打包成位元組再做 zlib，
+#   則和你的霍夫曼編碼差不多。
+# - 這些方法本身都不會讓網路變快。PyTorch 沒有直接用標記做乘法的核心程式 (kernel)：
+#   要先把權重查出來，放進完整的浮點數矩陣。
+
 # %% [markdown]
 # ## Summary
 #
@@ -1985,6 +2591,26 @@ for name, bits in rows.items():
 # | quantization | whole numbers on an *even* grid, a scale | rounding | no |
 # | clustering | codes, a codebook of *any* k values | shared values | no, but it helps |
 # | pruning | the weights that are left, and their places | missing weights | nearly always |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **權重聚類**：相近的權重共享一個聚類中心。每一層儲存的是標記與一張**權重映射表**。
+# - **k-means**：分配、更新，直到不再移動。小心空群，以及 k 大於相異值個數的情況。
+# - **壓縮率** = n b / (n ceil(log2 k) + k b)：標記**和**權重映射表都要算。位元數是整數，
+#   所以選 k = 2、4、8、16。
+# - 標記要**打包**過，才真的省記憶體。
+# - 聚類中心的梯度，是它那些權重的**總和**。標記保持固定。
+# - **L_cluster** 是到最近聚類中心的距離平方和，能在訓練時讓權重集中。k 很小的時候有幫助。
+# - **對權重映射表做 PTQ** 幾乎省不到位元組：權重映射表非常小。它換來的是整數運算。
+# - **霍夫曼編碼**：常見的標記用較短的位元串；無損。
+# - 聚類讓**檔案**變小，並不會讓網路變快。
+#
+# | | 儲存什麼 | 誤差來自 | 需要訓練嗎 |
+# |---|---|---|---|
+# | 量化 | **等距**格點上的整數，一個 scale | 取整數 | 不需要 |
+# | 聚類 | 標記，以及由**任意** k 個值組成的權重映射表 | 共享的值 | 不需要，但有幫助 |
+# | 剪枝 | 留下來的權重，以及它們的位置 | 缺少的權重 | 幾乎都需要 |
 
 # %% [markdown]
 # ## Exam practice
@@ -2035,5 +2661,53 @@ for name, bits in rows.items():
 # <details><summary>Answer</summary>
 #
 # Codebook 3, code 4, centroid 1, Huffman coding 2.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 一層有 10,000 個 float32 權重，用 k = 10 做聚類。把權重映射表也算進去，它變小了幾倍？
+#
+# <details><summary>答案</summary>
+#
+# 一個標記需要 ceil(log2 10) = 4 個位元。320,000 / (40,000 + 10 * 32) = 320,000 / 40,320 = 7.94。
+#
+# </details>
+#
+# **2.** 請依課程的順序排列：(a) 把每個權重換成它的標記 (b) 將數值相近的權重分群 (c) 建立權重映射表
+# (d) 讓同一群的權重共享一個數值。
+#
+# <details><summary>答案</summary>
+#
+# b、d、c、a。
+#
+# </details>
+#
+# **3.** 四個權重的梯度是 0.2、-0.1、0.4、0.1；它們的標記是 0、1、0、1。聚類中心 0 的梯度是多少？
+# (a) 0.3 (b) 0.6 (c) 0.4 (d) 0.15
+#
+# <details><summary>答案</summary>
+#
+# (b)：0.2 + 0.4。是總和，因為兩個權重都隨聚類中心移動。(a) 是平均。
+#
+# </details>
+#
+# **4.** 哪些是對的？(a) 聚類 loss 把每個權重拉向離它最近的聚類中心。(b) k 越大，檔案越小。
+# (c) 聚類之後，PTQ 還可以量化聚類中心。(d) 聚類讓網路在任何硬體上都變快。(e) 聚類的數量決定壓縮率。
+#
+# <details><summary>答案</summary>
+#
+# (a)、(c) 和 (e)。(b)：k 越大，每個標記需要越多位元。(d)：權重必須先查表，那是額外的工作。
+#
+# </details>
+#
+# **5.** 請配對：權重映射表 (codebook)、標記 (code)、聚類中心 (centroid)、霍夫曼編碼 (Huffman
+# coding)，與：(1) 一個群所共享的值 (2) 給常見的符號較短的位元串 (3) 存放所有共享值的表 (4)
+# 代表一個權重的列號。
+#
+# <details><summary>答案</summary>
+#
+# 權重映射表 3，標記 4，聚類中心 1，霍夫曼編碼 2。
 #
 # </details>
