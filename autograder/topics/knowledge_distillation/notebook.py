@@ -49,6 +49,38 @@
 # Two helpers are given. `require(condition, message)` is the short way to reject an argument:
 # `require(temperature > 0, "temperature must be above 0")`. `is_rejected` is for the checks.
 
+# %% [markdown] lang="zh-TW"
+# # 2 知識蒸餾 (Knowledge distillation)
+#
+# 大而準確的網路是**教師模型** (teacher)。小的網路是**學生模型** (student)。**知識蒸餾** (knowledge
+# distillation) 訓練學生時，用的是教師對每張影像的**想法**，而不只是標籤。
+#
+# 學完之後，你能夠
+#
+# - 在任何**溫度** (temperature) 下，把 logits 變成**軟標籤** (soft labels)；
+# - 從軟標籤讀出教師對各類別的了解；
+# - 寫出蒸餾損失 (distillation loss)，並說出它常出錯的四種方式；
+# - 把任何架構蒸餾成另一種架構，並說出什麼時候划算、什麼時候不划算；
+# - 讓學生認出它從沒看過的類別。
+#
+# **進行方式。** 先讀說明，在 TODO 處寫下答案，再執行下方的檢查。檢查沒通過時，會告訴你預期是什麼、
+# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個就好。
+#
+# **處處適用的規則。**
+#
+# - 函式不會改動任何傳入的引數。
+# - 接收模型並回傳模型的函式，要在深層複製 (deep copy) 出來的副本上操作，並以 eval 模式回傳。
+#   呼叫者的模型、它們的梯度，以及每個子模組的 train/eval 模式，都保持原樣。教師模型也一樣。
+# - Loader 產生 `(images, labels)`。比例都在 [0, 1] 之內，絕不用百分比。
+# - 標籤是 int64。數值保持原本的 dtype。
+# - 不合理的引數要引發 `ValueError`，訊息中要寫出引數的名稱：`temperature <= 0`、
+#   [0, 1] 之外的 `alpha`、`lr <= 0`、負的 `epochs`、不可能的數量或類別編號、
+#   含 NaN 的 logits 或軟標籤。
+# - 最佳化器 (optimizer) 與學習率的排程由你自己選。
+#
+# 已經提供兩個輔助函式。`require(condition, message)` 是拒絕引數的簡短寫法：
+# `require(temperature > 0, "temperature must be above 0")`。`is_rejected` 是給檢查用的。
+
 # %% define
 import copy
 
@@ -96,6 +128,16 @@ print(f"accuracy on {len(held_out_labels):,} held-out images: {accuracy(teacher,
 # - to agree with the **teacher**: the **soft loss**.
 #
 # The teacher itself does not learn any more. No gradient flows back into it.
+
+# %% [markdown] lang="zh-TW"
+# ## 基本想法
+#
+# 學生模型的訓練目標有兩個（課程介紹蒸餾的第一張投影片）：
+#
+# - 與**真實標籤** (true label) 一致：**hard loss**；
+# - 與**教師模型**一致：**soft loss**。
+#
+# 教師自己不再學習。沒有任何梯度會流回教師。
 
 
 # %%
@@ -155,6 +197,20 @@ plt.show()
 #
 # T = 1 is the usual softmax. T > 1 smooths (平滑). T < 1 sharpens (尖銳).
 
+# %% [markdown] lang="zh-TW"
+# ## A 部分：溫度與軟標籤
+#
+# **硬標籤** (hard label) 只指出一個類別。**軟標籤** (soft label) 是教師的整個機率分佈。
+# 投影片的例子：教師說 [cat, dog, fox] = [0.8, 0.15, 0.05]。所以這隻貓有點像狗，不太像狐狸。
+# 硬標籤「貓」完全沒提到這些。
+#
+# 但好的教師往往**太有把握**：貓是 0.999，其餘的幾乎看不見。**溫度** T 讓它們現形。在 softmax 之前，
+# 所有 logits 都先除以 T：
+#
+# $$p_i(T) = \frac{\exp(z_i / T)}{\sum_j \exp(z_j / T)}$$
+#
+# T = 1 就是一般的 softmax。T > 1 讓分佈更平滑 (smooth)。T < 1 讓分佈更尖銳 (sharp)。
+
 # %% [markdown]
 # ### Exercise: `softmax_with_temperature` · ★☆☆☆ · 10 minutes · 4 points
 #
@@ -179,6 +235,32 @@ plt.show()
 # <details><summary>Hint 3</summary>
 #
 # `scaled.max(dim=-1, keepdim=True).values` keeps the dimension, so that the subtraction fits.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`softmax_with_temperature` · ★☆☆☆ · 10 分鐘 · 4 分
+#
+# 寫出 `softmax_with_temperature(logits, temperature)`：就是上面的公式，沿著**最後**一維計算，
+# 張量可以是任何形狀。dtype 不變。
+#
+# logits 是 ±10,000 時也必須正確。`exp(10000)` 在浮點數中是無限大，而無限大除以無限大是 NaN。
+# `temperature <= 0`，或 logits 含 NaN 時，要引發 `ValueError`。
+#
+# *例：* logits 為 [2, 0, 0]：T = 1 時得到 [0.79, 0.11, 0.11]，T = 4 時得到 [0.45, 0.27, 0.27]。
+#
+# <details><summary>提示 1</summary>
+#
+# 把 logits 除以溫度。接下來就是普通的 softmax。
+#
+# <details><summary>提示 2</summary>
+#
+# 把同一列的所有 logits 都減去同一個數字，softmax 不會改變。請減去**那一列**最大的數字：
+# 這樣就沒有任何指數大於 0。
+#
+# <details><summary>提示 3</summary>
+#
+# `scaled.max(dim=-1, keepdim=True).values` 會保留那一維，這樣才能相減。
 #
 # </details></details></details>
 
@@ -249,6 +331,11 @@ print("softmax_with_temperature: good")
 # At T = 1 the teacher's second thoughts are hidden, at T = 4 you can read them, at T = 20 nearly
 # all classes look the same.
 
+# %% [markdown] lang="zh-TW"
+# 請調整溫度。標題寫出以位元計算的**熵** (entropy)：教師有多猶豫不決。0 表示很確定；最大是 3.32，
+# 也就是十個類別一樣可能。T = 1 時，教師的其他想法藏著看不見；T = 4 時你讀得出來；T = 20 時，
+# 幾乎所有類別看起來都一樣。
+
 # %%
 teacher_logits = predict(teacher, images)  # (12000, 10), once for the whole notebook
 confident = teacher_logits[:600].softmax(dim=1).max(dim=1).values
@@ -295,6 +382,31 @@ explorer(plot_temperature, temperature=(0.5, 20.0, 0.5, 4.0), picture=list(pictu
 # `teacher.eval()` and then `teacher.train()` is not 'as before': the teacher may have been in eval
 # mode, or half of it. Work on `copy.deepcopy(teacher)`, or note `module.training` for every one of
 # `teacher.modules()` and set it again.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`soft_labels` · ★☆☆☆ · 10 分鐘 · 5 分
+#
+# 課程的第 2 步：**教師模型會對訓練資料進行預測，產生軟標籤**。
+# 寫出 `soft_labels(teacher, images, temperature)`。它回傳機率，形狀是 (N, C)。
+#
+# - 教師要在 **eval 模式**下運作。在 train 模式下，批次正規化 (batch normalization)
+#   會用整個批次的統計量（還會改變教師自己的統計量），dropout 也會隨機丟棄：一張影像的標籤，
+#   就會取決於同批次的其他影像，或取決於運氣。
+# - 之後，**每個子模組**的模式都要和原來一樣。呼叫者可能是一個一個設定的。
+# - 結果**不帶計算圖** (graph)：永遠不會透過教師做微分。
+# - `temperature <= 0`，或影像含 NaN 時，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 不要計算圖：`with torch.no_grad():`。
+#
+# <details><summary>提示 2</summary>
+#
+# 先 `teacher.eval()` 再 `teacher.train()`，並不是「和原來一樣」：教師可能本來就在 eval 模式，
+# 或只有一半在 eval 模式。請在 `copy.deepcopy(teacher)` 上操作，或記下 `teacher.modules()`
+# 中每一個的 `module.training`，之後再設回去。
 #
 # </details></details>
 
@@ -371,6 +483,13 @@ print("soft_labels: good")
 # Nobody ever told the teacher that shirts are like T-shirts. It found out. Hinton calls this **dark
 # knowledge** (暗知識).
 
+# %% [markdown] lang="zh-TW"
+# ## B 部分：教師知道什麼？
+#
+# 把同一個真實類別的所有影像的軟標籤取平均。結果說明了教師平均來說在襯衫 (shirt) 裡看到什麼：
+# 很多襯衫，一些 T-shirt，沒有涼鞋。從來沒有人告訴教師，襯衫和 T-shirt 很像。這是它自己發現的。
+# Hinton 稱之為**暗知識** (dark knowledge)。
+
 # %% [markdown]
 # ### Exercise: `class_similarity` · ★★☆☆ · 15 minutes · 4 points
 #
@@ -397,6 +516,34 @@ print("soft_labels: good")
 #
 # Without a loop: with `members = F.one_hot(labels, num_classes)`, shape (N, C), the sums per class
 # are `members.T @ soft_labels`. Divide by the counts, at least 1.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`class_similarity` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 寫出 `class_similarity(soft_labels, labels, num_classes)`：一個形狀為 (C, C) 的矩陣。**第 i 列
+# (row) 是真實類別為 i 的那些影像的平均軟標籤。**
+#
+# - 沒有任何影像的類別，那一列是零，不是 NaN。
+# - dtype 與軟標籤相同。
+# - `num_classes` 小於 1、不等於軟標籤的行 (column) 數，或有 NaN 時，要引發 `ValueError`。
+#
+# *例：* 軟標籤 [0.9, 0.1]、[0.7, 0.3]、[0.5, 0.5] 與標籤 0、0、1，得到兩列 [0.8, 0.2] 與 [0.5,
+# 0.5]。
+#
+# <details><summary>提示 1</summary>
+#
+# `soft_labels[labels == i]` 就是類別 i 的那些列。
+#
+# <details><summary>提示 2</summary>
+#
+# 一列都沒有時，平均是 NaN。從 `torch.zeros` 開始，只填入有出現的類別。
+#
+# <details><summary>提示 3</summary>
+#
+# 不用迴圈的寫法：令 `members = F.one_hot(labels, num_classes)`，形狀是 (N, C)，則每個類別的總和是
+# `members.T @ soft_labels`。再除以個數（至少為 1）。
 #
 # </details></details></details>
 
@@ -480,6 +627,14 @@ explorer(plot_similarity, temperature=(1.0, 10.0, 0.5, 4.0))
 # The same knowledge in single pictures. Each row shows images with *one* true class, sorted by how
 # much the teacher sees of *another*. The last three are nearly the other thing.
 
+# %% [markdown] lang="zh-TW"
+# 三個家族自己浮現出來：**上衣**（T-shirt、套頭衫 (pullover)、洋裝 (dress)、大衣 (coat)、
+# 襯衫 (shirt)）、**鞋子**（涼鞋 (sandal)、運動鞋 (sneaker)、短靴 (boot)），以及各自比較孤單的長褲
+# (trousers) 與包包 (bag)。
+#
+# 同樣的知識，也看得見於單張影像。每一列都是**同一個**真實類別的影像，
+# 依教師在其中看到多少**另一個**類別來排序。最後三張幾乎就是另一種東西了。
+
 # %%
 soft_at_4 = softmax_with_temperature(teacher_logits, 4.0)
 pairs = [("Bag", "Shirt"), ("Ankle boot", "Sneaker"), ("Dress", "Trouser")]
@@ -515,6 +670,24 @@ plt.show()
 # *One point for (a), half a point for each part of (b). The numbers are not needed.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# 教師對一張影像給出 logits [襯衫 9, T-shirt 5, 包包 1]，對另一張給出 [襯衫 9, T-shirt 1, 包包 5]。
+# 兩張的硬標籤都是「襯衫」。
+#
+# (a) 學生從軟標籤能學到哪些硬標籤沒說的事？
+# (b) 為什麼它在 T = 1 時幾乎看不到這些？T = 100 時又有什麼問題？
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 第一件襯衫像 T-shirt，第二件則有點像包包：也就是類別之間的關係，
+# 而且每張影像各有不同。兩個硬標籤則完全一樣。(b) T = 1 時，軟標籤是 [0.982, 0.018, 0.0003] 與
+# [0.982, 0.0003, 0.018]：和 0.98 相比，這些差異很小，對 loss 和梯度幾乎沒有貢獻。T = 100 時，
+# 三個機率都幾乎是 1/3：從機率很難看出順序，學生被要求複製所有的 logits，連雜訊也一起，
+# 而最重要的最大類別幾乎不突出。
+# *(a) 1 分；(b) 的每個部分各 0.5 分。不要求寫出數字。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part C: the distillation loss
 #
@@ -535,6 +708,26 @@ plt.show()
 # - The hard loss uses T = 1.
 # - Why **T²**? The gradient of the KL term shrinks with 1/T². The factor brings it back, so that
 #   alpha means the same at every temperature. The figure shows it.
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：蒸餾損失 (distillation loss)
+#
+# 學生的分佈離教師的有多遠？**KL 散度** (Kullback-Leibler divergence) 就是用來衡量這件事的。
+# 對一張影像來說：
+#
+# $$\mathrm{KL}(\text{teacher} \,\|\, \text{student}) = \sum_i p_i \,(\log p_i - \log q_i)$$
+#
+# 其中教師是 $p$，學生是 $q$，兩者都在溫度 T 之下。兩者一致時它是 0。它**不對稱**：教師在前面，
+# 也就是取平均所依據的分佈。
+#
+# 整個 loss 如下，$z$ 是學生的 logits，$y$ 是真實標籤：
+#
+# $$L = \alpha \cdot \text{cross-entropy}(z, y) + (1 - \alpha) \cdot T^2 \cdot \text{KL}$$
+#
+# - 這裡 **alpha 乘在 hard loss 上**。有些論文和程式的 alpha 乘在 soft loss 上。先看清楚再抄。
+# - hard loss 用 T = 1。
+# - 為什麼要 **T²**？KL 項的梯度會隨 1/T² 縮小。這個係數把它補回來，讓 alpha 在每個溫度下意義相同。
+#   下圖會說明。
 
 
 # %%
@@ -583,6 +776,32 @@ plt.show()
 # <details><summary>Hint 3</summary>
 #
 # `teacher_logits.detach()` cuts the way back to the teacher.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`distillation_loss` · ★★☆☆ · 20 分鐘 · 7 分
+#
+# 寫出 `distillation_loss(student_logits, teacher_logits, labels, temperature, alpha)`：
+# 就是上面的公式，再**對批次中的影像取平均**。它是純量張量。
+#
+# - 梯度只流向學生的 logits，絕不能傳到教師。
+# - logits 是 ±10,000 時，結果也要是有限的，而且正確。
+# - `temperature <= 0`、alpha 在 [0, 1] 之外、logits 含 NaN，或學生與教師的 logits 形狀不同時，
+#   要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 只要有一個機率是 0，`log(softmax(z))` 就是負無限大。`F.log_softmax(z, dim=1)` 則保持有限。
+#
+# <details><summary>提示 2</summary>
+#
+# 平均是對影像取的，不是對 N x C 個數字：先 `.sum(dim=1)`，再 `.mean()`。在 `F.kl_div` 中，
+# 這叫做 `reduction="batchmean"`；它的預設值還會再除以 C。
+#
+# <details><summary>提示 3</summary>
+#
+# `teacher_logits.detach()` 切斷回到教師的路。
 #
 # </details></details></details>
 
@@ -697,6 +916,17 @@ print("distillation_loss: good")
 #
 # And the default `reduction="mean"` is **not** the mathematical mean over images.
 
+# %% [markdown] lang="zh-TW"
+# ### 業界的做法：`torch.nn.functional.kl_div`
+#
+# PyTorch 有 KL 散度。它以兩個陷阱聞名：
+#
+# - **學生要放在前面**，而且是對數機率，儘管公式裡是教師在前；
+# - 第二個引數預設是**機率**，設 `log_target=True` 時則是**對數機率**。機率非常小的時候，
+#   第二種形式仍然精確。
+#
+# 而且預設的 `reduction="mean"` **並不是**數學上對影像的平均。
+
 # %%
 student_logits = torch.randn(500, 10, generator=torch.Generator().manual_seed(1))
 t, y, T, alpha = teacher_logits[:500], labels[:500], 4.0, 0.1
@@ -722,6 +952,13 @@ for name, divergence in forms.items():
 # > 'is used in the loss function'. They do not say how the two are weighed. The formula with alpha
 # > and T² is Hinton's.
 
+# %% [markdown] lang="zh-TW"
+# 兩種正確的寫法都和你的結果一致，直到最後幾位數字。三個陷阱中，有兩個給出看似合理的數字，
+# 而且沒有錯誤訊息。第三個得到 NaN。
+#
+# > **關於投影片的一句話。** 投影片說學生有**兩個** loss，也說溫度「會在損失函數中使用」。
+# > 但沒有說兩者如何加權。含有 alpha 與 T² 的公式來自 Hinton。
+
 # %% [markdown] written="loss_bugs" points=2
 # ### Written question 2 · 2 points
 #
@@ -745,12 +982,40 @@ for name, divergence in forms.items():
 # *One point for each mistake, half of it for naming, half for effect and mending.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# 一位同學給你看這個 loss。訓練時沒有任何錯誤訊息。請找出**兩個**錯誤，
+# 說明每個錯誤對訓練有什麼影響，並改正它們。
+#
+# ```python
+# soft = F.kl_div(F.log_softmax(teacher_logits / T, dim=1), F.softmax(student_logits / T, dim=1))
+# hard = F.cross_entropy(student_logits, labels)
+# loss = alpha * hard + (1 - alpha) * soft
+# ```
+#
+# ### BEGIN SOLUTION
+# *參考答案。* 共有四個；答對任兩個即可。(1) 引數對調了，這是 KL(student || teacher)：
+# 教師只給一點點機率的類別，學生可以不理會，丟掉的恰好就是那些次要的想法。改正：
+# `F.kl_div(log_softmax(student), softmax(teacher))`。(2) 預設的 reduction 'mean' 還會除以類別數：
+# soft loss 小了 C 倍。改正：`reduction="batchmean"`。(3) 缺少 T²：soft loss 的梯度小了 T² 倍，
+# 而且 alpha 在每個 T 下的意義都不同。(4) 教師的 logits 沒有 detach：如果它們帶有計算圖，
+# 教師就會得到梯度。
+# *每個錯誤 1 分：指出錯誤佔一半，影響與改正佔一半。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Part D: the whole loop
 #
 # The lecture's five steps: train a teacher (done: the course's checkpoint), prepare soft labels,
 # choose the temperature, train the student, fine-tune.
 # *Knowledge distillation is not tied to an architecture*: only the number of classes must be equal.
+
+# %% [markdown] lang="zh-TW"
+# ## D 部分：整個訓練迴圈
+#
+# 課程的五個步驟：訓練教師模型（已經完成：本課程的檢查點 (checkpoint)）、準備軟標籤、定義溫度係數、
+# 訓練學生模型、微調。**知識蒸餾不限於特定的架構**：只有類別的數量必須相同。
 
 # %% [markdown]
 # ### Exercise: `distill` · ★★★☆ · 25 minutes · 7 points
@@ -780,6 +1045,36 @@ for name, divergence in forms.items():
 #
 # Adam with `trained.parameters()` and `lr` works well. The optimizer gets the *copy's* parameters.
 # Let the learning rate fall to 0 in the end: `torch.optim.lr_scheduler.LambdaLR`.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`distill` · ★★★☆ · 25 分鐘 · 7 分
+#
+# 寫出 `distill(student_model, teacher, loader, epochs, temperature, alpha, lr)`。
+# 它用你的 `distillation_loss` 訓練學生的 deep copy，並**以 eval 模式**回傳這個副本。
+#
+# - `student_model` 與 `teacher` 是任意兩個類別相同的模型。除此之外，它們可以毫無共同點。
+# - 副本在 **train 模式**下學習，教師在 **eval 模式**下作答。
+# - 呼叫者的兩個模型都不能有任何改變：權重、批次正規化的統計量、梯度、`requires_grad`、
+#   任何子模組的模式，都不行。
+# - `epochs=0` 時，回傳未經訓練、處於 eval 模式的副本。
+# - `epochs` 為負、`lr <= 0`、`temperature <= 0`，或 alpha 在 [0, 1] 之外時，要引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 用兩個副本，就不必費心記錄：`copy.deepcopy(student_model).train()` 與
+# `copy.deepcopy(teacher).eval()`。
+#
+# <details><summary>提示 2</summary>
+#
+# 一個步驟是：在 `torch.no_grad()` 下算教師的 logits，再算學生的 logits、loss，然後 `zero_grad`、
+# `backward`、`step`。
+#
+# <details><summary>提示 3</summary>
+#
+# Adam 搭配 `trained.parameters()` 與 `lr` 就很好用。交給最佳化器的是**副本**的參數。
+# 讓學習率在最後降到 0：`torch.optim.lr_scheduler.LambdaLR`。
 #
 # </details></details></details>
 
@@ -904,6 +1199,18 @@ print("distill: good")
 # The teacher never changes, so its logits for an image never change: they are computed once and
 # looked up. That is the lecture's step 2, 'prepare soft labels'.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：有教師與沒有教師的學生
+#
+# 只有 **300 張有標籤的影像**，以及通道數為 4、8，全連接層為 32 的 LeNet：5,370 個參數，
+# 比完整的少 80 倍。教師是本課程的批次正規化 CNN。大家的預算都相同：同樣 300 張影像、同樣的步數、
+# 同樣的學習率。**自己學** (alone) 是 `alpha=1`，其他的都是 `alpha=0.1`。
+#
+# 每種各用三個亂數種子，因為一個種子證明不了什麼。先猜猜看：哪個溫度會贏？
+#
+# 教師永遠不變，所以它對一張影像的 logits 也永遠不變：只算一次，之後查表。
+# 這就是課程的第 2 步「準備軟標籤」。
+
 
 # %%
 class RememberingTeacher(nn.Module):
@@ -993,11 +1300,29 @@ print_gains(found)
 # **A fair warning.** The teacher was trained on 60,000 labels. Through it, the student gets a share
 # of them. Distillation does not create knowledge, it hands it on.
 
+# %% [markdown] lang="zh-TW"
+# 在 T = 2 與 T = 4 時，教師帶來**四到五個百分點**，而且每個種子都有進步：比種子之間的差異還大。
+# （用 4,000 張影像量一次準確率，標準誤差是 0.6 個百分點。）
+#
+# | 300 張有標籤的影像，5 個種子，750 步 | 自己學 | T = 1 | T = 2 | T = 4 | T = 8 |
+# |---|---|---|---|---|---|
+# | 小 LeNet | 72.7 | +2.7 | **+3.7** | +3.6 | +2.9 |
+# | 小的批次正規化 CNN | 73.0 | +3.0 | +4.1 | **+4.4** | +4.4 |
+#
+# **公平地提醒一句。** 教師是用 60,000 個標籤訓練的。透過教師，學生也分到了其中一部分。
+# 蒸餾不會創造知識，只會傳遞知識。
+
 # %% [markdown]
 # ### Another architecture: an MLP taught by a CNN
 #
 # The slide says: distillation is not tied to an architecture. The teacher convolves. This student
 # is an MLP with one hidden layer: it does not even know that pixels have neighbours.
+
+# %% [markdown] lang="zh-TW"
+# ### 換一種架構：由 CNN 教 MLP
+#
+# 投影片說：知識蒸餾不限於特定的架構。教師做的是卷積。這個學生則是只有一個隱藏層的 MLP：
+# 它甚至不知道像素有鄰居。
 
 # %%
 wide = {"hidden": (64,)}
@@ -1015,10 +1340,18 @@ print_gains(mlp_runs)
 # About three points, again at every seed. The MLP cannot compute what the CNN computes, and learns
 # from its answers all the same.
 
+# %% [markdown] lang="zh-TW"
+# 大約三個百分點，而且同樣是每個種子都有進步。MLP 算不出 CNN 所算的東西，但照樣能從它的答案中學習。
+
 # %% [markdown]
 # ### Honest: when distillation does not help
 #
 # Now a small MLP (16 hidden neurons) with **all 12,000 labels**, and four epochs.
+
+# %% [markdown] lang="zh-TW"
+# ### 老實說：什麼時候蒸餾沒有幫助
+#
+# 現在換成小的 MLP（16 個隱藏神經元），用**全部 12,000 個標籤**，訓練四個 epoch。
 
 # %%
 all_labels = make_loader(images, labels, batch_size=128, shuffle=True)
@@ -1046,6 +1379,18 @@ print_gains(with_all)
 # > **The slide is right:** distillation is training too, and it *needs enough data and time*. And
 # > **measure the student alone first**, with the same budget. Many reported gains forget that.
 
+# %% [markdown] lang="zh-TW"
+# 情況反過來了。T = 1 時教師的幫助很小，而**高溫反而有害**。小 LeNet 用三個種子：
+# T = 1 時 +0.8 個百分點，T = 2 時 -0.3，T = 4 時 -1.5，T = 8 時 -3.3。
+#
+# - 有 12,000 個標籤時，這麼小的學生所能容納的，標籤本身幾乎就全說了。
+# - 這些學生**欠擬合** (underfit)：四個 epoch 很少。高溫要求它們連最小的 logits 也要複製，
+#   這會拖慢它們。
+# - 從大約 1,000 個標籤起，好處就消失了。
+#
+# > **投影片說得對：** 蒸餾也是訓練，同樣**需要足夠的資料並耗費大量的時間**。
+# > 而且要**先量學生自己學的結果**，預算要相同。許多號稱的進步都忘了這一點。
+
 # %% [markdown]
 # ## Part E: a class never seen (沒看過的類別)
 #
@@ -1060,6 +1405,18 @@ print_gains(with_all)
 # How can this be? The soft labels of many a 2 and 8 hold a little of a 3. Here we leave out the
 # **bags**.
 
+# %% [markdown] lang="zh-TW"
+# ## E 部分：沒看過的類別 (a class never seen)
+#
+# 投影片上最大膽的一句話：**即使小模型沒看過資料，依然有機會可以預測出沒看過的類別**。
+#
+# Hinton et al. 2015 從 MNIST 的轉移集 (transfer set) 中，拿掉了所有的 **3**。學生一個也沒看過。
+# 它在測試影像上錯了 206 個，其中 133 個錯在 1,010 個「3」上：所以 87 % 的「3」是**對**的。
+# 它對類別 3 的偏差 (bias) 太低，因為從來沒有人要它答 3。他們把這一個數字調高：只剩下 109 個錯誤，
+# 其中 14 個錯在「3」上。
+#
+# 這怎麼可能？許多 2 和 8 的軟標籤裡，都有一點點 3。這裡我們拿掉的是**包包** (bag)。
+
 # %% [markdown]
 # ### Exercise: `correct_bias` · ★☆☆☆ · 5 minutes · 3 points
 #
@@ -1072,6 +1429,21 @@ print_gains(with_all)
 # <details><summary>Hint 1</summary>
 #
 # `logits.clone()` first. The class is the last dimension: `corrected[..., class_index]`.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`correct_bias` · ★☆☆☆ · 5 分鐘 · 3 分
+#
+# 寫出 `correct_bias(logits, class_index, offset)`。它對每張影像，把 `offset` 加到該類別的 logit
+# 上，並回傳 dtype 相同的**新** logits。沒有這個類別 (0 .. C - 1)，或者 logits 或 offset 是 NaN 時，
+# 要引發 `ValueError`。
+#
+# *例：* logits 為 [[1, 2, 3]]，類別 1，offset 為 0.5，得到 [[1, 2.5, 3]]。
+#
+# <details><summary>提示 1</summary>
+#
+# 先做 `logits.clone()`。類別是最後一維：`corrected[..., class_index]`。
 #
 # </details>
 
@@ -1135,6 +1507,18 @@ print("correct_bias: good")
 # How large is the offset? We do not look at the true labels for it. We only assume that about one
 # image in ten is a bag, and raise the logit until 10 % of the 2,000 held-out images are called
 # 'bag'. The accuracy is then measured on *other* images.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：包包
+#
+# 轉移集：12,000 張訓練影像，去掉 1,200 張包包。學生：一個 MLP（64 個隱藏神經元），
+# 和 Hinton 的實驗一樣。三種訓練方式，每種三個亂數種子：
+#
+# - **硬標籤**：完全沒有教師。這是**對照組** (control)。沒有它，我們就說不出軟標籤做了什麼。
+# - **軟標籤**，T = 1 與 T = 4 各一種，完全不用真實標籤 (`alpha=0`)。
+#
+# offset 要多大？我們不為此去看真實標籤。我們只假設大約十張影像中有一張是包包，然後調高那個 logit，
+# 直到 2,000 張保留影像中有 10 % 被判為「包包」。準確率則用**另外**的影像來量。
 
 
 # %%
@@ -1212,6 +1596,18 @@ explorer(plot_offset, offset=(0.0, 14.0, 0.5, 4.0), accuracy_on=["bags", "all im
 #   the shirts, and 17 % of the trousers, where everything together got *worse*. A class must be
 #   *like* others for others to tell of it.
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼。**
+#
+# - 校正**之前**，用 T = 1 軟標籤訓練的學生，已經把五個包包中的一個認成包包。它從來沒看過包包。
+#   用硬標籤訓練的學生則一個也沒認出來。
+# - 校正**之後**，五個包包中答對的超過四個。
+# - **對照組不是零。** 只用硬標籤再加上校正，三個包包也答對兩個！這個效果有一部分不是教師的功勞：
+#   包包本來就是奇怪的影像，其他 logits 都很低。軟標籤真正帶來的，是與對照組的**差異**。
+# - 這不是 Hinton 的 98.6 %。而且不是每個類別都行得通：在另外幾次用小的批次正規化 CNN 的實驗中，
+#   校正之後找到 74 % 的包包（硬標籤：41 %）、28 % 的襯衫，以及 17 % 的長褲，
+#   而長褲的情形整體還**變差**了。一個類別必須**像**其他類別，其他類別才說得出它的事。
+
 # %% [markdown] written="unseen_class" points=2
 # ### Written question 3 · 2 points
 #
@@ -1228,6 +1624,22 @@ explorer(plot_offset, offset=(0.0, 14.0, 0.5, 4.0), accuracy_on=["bags", "all im
 # same correction; other classes (trousers) fail; while more bags are right, some other images
 # become wrong.
 # *One point for (a); half a point for each thing in (b).*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# (a) 學生從沒看過包包。關於包包的知識，是透過什麼傳到它那裡的？請用到「軟標籤」這個詞。
+# (b) 報紙寫道：「AI 能認出 86 % 它從沒看過的物體。」請舉出兩件你的實驗顯示出來、
+# 但這句話沒有說的事。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 教師認得包包。在其他影像（形狀方正的襯衫、寬大的靴子）的軟標籤中，它給「包包」
+# 一點點機率，有些影像多一點，有些少一點。於是學生從不是包包的影像中，學到哪些特徵像包包。
+# (b) 任兩件：教師**確實**用包包訓練過；事後還調高了一個數字，也就是偏差，
+# 而這需要知道該類別有多常見；用硬標籤的對照組，經過同樣的校正也達到大約 69 %；其他類別（長褲）
+# 會失敗；答對更多包包的同時，有些其他影像變成答錯。
+# *(a) 1 分；(b) 的每一件各 0.5 分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -1251,6 +1663,26 @@ explorer(plot_offset, offset=(0.0, 14.0, 0.5, 4.0), accuracy_on=["bags", "all im
 # | soft label, T = 1 | a distribution, mostly one class | the answer and how sure | the teacher |
 # | soft label, T = 4 | a smooth distribution | how the classes are related | the teacher |
 
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **軟標籤**是教師的整個分佈。它逐張影像說明類別之間的關係。
+# - **溫度**：將 logits 除以 T。T > 1 更平滑，T < 1 更尖銳。
+# - **Loss**：`alpha * hard + (1 - alpha) * T² * KL(teacher || student)`，對影像取平均。
+#   T² 讓 soft loss 的份量不隨 T 改變。
+# - 教師是**固定**的：eval 模式，沒有梯度。任何架構都可以教任何其他架構。
+# - 四個經典的錯誤：KL 顛倒、缺少 T²、該用 `batchmean` 卻用了 `mean`、alpha 對調。
+#   沒有一個會產生錯誤訊息。
+# - **標籤很少**的時候最有幫助：這裡用 300 個標籤時大約四個百分點。
+#   用 12,000 個時幫助不到一個百分點，而高溫反而有害。
+# - 校正偏差之後，可以認出從沒看過的類別。一定要同時列出對照組。
+#
+# | | 標籤 | 說明了什麼 | 來自 |
+# |---|---|---|---|
+# | 硬標籤 | 一個類別 | 答案 | 人 |
+# | 軟標籤，T = 1 | 一個分佈，大部分是一個類別 | 答案，以及有多確定 | 教師 |
+# | 軟標籤，T = 4 | 平滑的分佈 | 類別之間的關係 | 教師 |
+
 # %%
 print(f"teacher: {count_parameters(teacher):7,} parameters, {count_macs(teacher):9,} MACs")
 for name, model in {"small LeNet": LeNet(**small), "MLP, 64 wide": MLP((64,))}.items():
@@ -1259,6 +1691,9 @@ for name, model in {"small LeNet": LeNet(**small), "MLP, 64 wide": MLP((64,))}.i
 # %% [markdown]
 # Small is not one thing. The MLP has *more* parameters than the teacher, and needs about 40 times
 # less work.
+
+# %% [markdown] lang="zh-TW"
+# 「小」不是只有一種意思。這個 MLP 的參數比教師**還多**，但計算量大約少 40 倍。
 
 # %% [markdown]
 # ## Exam practice
@@ -1312,5 +1747,54 @@ for name, model in {"small LeNet": LeNet(**small), "MLP, 64 wide": MLP((64,))}.i
 # <details><summary>Answer</summary>
 #
 # Hard loss 2, soft loss 3, temperature 4, T² 1.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 兩個類別的 logits 是 [4, 0]。T = 1 時，第一個類別的機率是多少？T = 2 時呢？
+#
+# <details><summary>答案</summary>
+#
+# exp(4) / (exp(4) + 1) = 0.982。T = 2 時 logits 是 [2, 0]：exp(2) / (exp(2) + 1) = 0.881。
+# 溫度越高越平滑。
+#
+# </details>
+#
+# **2.** 請依課程的順序排列：(a) 訓練學生模型 (b) 準備軟標籤 (c) 微調 (d) 訓練教師模型 (e)
+# 定義溫度係數。
+#
+# <details><summary>答案</summary>
+#
+# d、b、e、a、c。
+#
+# </details>
+#
+# **3.** 軟標籤保留了什麼，是硬標籤失去的？
+# (a) 物體的位置 (b) 所有類別的機率 (c) 教師的權重 (d) 訓練集的大小
+#
+# <details><summary>答案</summary>
+#
+# (b)。從 [cat, dog, fox] = [0.8, 0.15, 0.05]，學生學到這隻貓和狗有點像。
+#
+# </details>
+#
+# **4.** 哪些是對的？(a) 學生的架構必須與教師相同。(b) 學生的目標是真實標籤**以及**教師的輸出。
+# (c) 蒸餾不需要訓練資料。(d) 學生可能預測出自己的訓練資料中從沒有過的類別。
+# (e) 教師在教學時會繼續學習。
+#
+# <details><summary>答案</summary>
+#
+# (b) 和 (d)。(a)：任何架構都可以。(c)：它也是訓練，需要足夠的資料與時間。(e)：教師是固定的。
+#
+# </details>
+#
+# **5.** 請配對：hard loss、soft loss、溫度、T²，與：(1) 溫度改變時維持梯度的大小 (2) 與真實標籤比較
+# (3) 與教師比較 (4) 讓分佈更平滑。
+#
+# <details><summary>答案</summary>
+#
+# hard loss 2，soft loss 3，溫度 4，T² 1。
 #
 # </details>
