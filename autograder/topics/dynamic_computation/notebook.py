@@ -49,6 +49,37 @@
 #   criterion, a width outside (0, 1], lists whose lengths do not fit, logits or confidences with
 #   NaN.
 
+# %% [markdown] lang="zh-TW"
+# # 6 動態計算 (Dynamic Computation)
+#
+# 到目前為止，所有技術都是把網路一次縮小，對每個輸入都一樣。
+# **動態計算** (dynamic computation) 保留整個網路，再*依每個輸入、或每個時刻*決定要執行其中多少。
+#
+# - **動態深度** (dynamic depth)：簡單的影像從**早退點** (early exit，早退) 提前離開。
+# - **動態寬度** (dynamic width)：每一層可以用全部的通道，也可以只用前面幾個。
+#
+# 學完之後，你能夠
+#
+# - 以**熵** (entropy) 或 **top-1** 信心度 (confidence) 衡量網路有多少把握；
+# - 建立並訓練有多個出口的網路，讓已離開的樣本不再花費任何運算；
+# - 說明這樣能省下多少：帳面上的 MACs 與實際量到的時間，兩者並不相同；
+# - 建立只有一組權重、卻有多種寬度的層（**slimmable**，可瘦身）；
+# - 解釋為什麼每種寬度都需要自己的 Batch Norm；
+# - 依預算（電池）選擇寬度，也依輸入選擇寬度。
+#
+# **進行方式。** 先閱讀，在 TODO 處寫下你的答案，再執行下方的檢查。
+# 檢查沒通過時，會說明預期什麼、得到什麼，以及通常的原因。
+# 提示是摺疊的：一次打開一個就好。
+# 練習環環相扣：後面的練習會呼叫你前面寫的函式。
+#
+# **處處適用的規則。**
+#
+# - 函式不會更動任何引數。傳入的模型在執行後，每個子模組的 train/eval 模式都與之前相同。
+# - 比例都在 [0, 1] 之間，不用百分比。標籤與索引是 int64。數值保持原本的 dtype。
+# - 出口與寬度從 0 開始編號。
+# - 不合理的引數要引發 `ValueError`，訊息中要寫出該引數的名稱：未知的 criterion、不在 (0, 1]
+#   內的寬度、長度不相符的 list、含 NaN 的 logits 或信心度。
+
 # %% define
 import copy
 import math
@@ -73,6 +104,16 @@ from course_utils.training import train
 # - `SeparateNets({0.25: small, 1.0: large})` holds one separate network for each width, and is
 #   called as `nets(images, width)`. This is what dynamic width competes with. It notes the samples
 #   of each call in `.batches` too, as `(width, samples)`.
+
+# %% [markdown] lang="zh-TW"
+# 以下提供兩個類別與一個函式，用來*檢查*動態計算。
+#
+# - `Counted(module)` 做的事與 `module` 相同，並在 `.batches` 記下每次呼叫計算了多少個樣本。
+#   所以不必憑空相信「某個樣本不花任何運算」：我們直接數。`counted(modules)` 則對一整個 list
+#   的模組這樣做。
+# - `SeparateNets({0.25: small, 1.0: large})` 為每種寬度各存一個獨立的網路，以 `nets(images, width)`
+#   呼叫。它就是動態寬度的競爭對手。它也會在 `.batches` 記下每次呼叫的樣本數，格式為
+#   `(width, samples)`。
 
 
 # %% define
@@ -172,6 +213,15 @@ print(f"{len(test_labels):,} to report accuracies")
 # *Below:* a layer of eight channels at three widths. The narrow network is a **part** of the wide
 # one: the first channels. Nothing is stored twice.
 
+# %% [markdown] lang="zh-TW"
+# ## 一頁看懂核心概念
+#
+# *上圖：* 有三個出口的網路。每個出口是一個小型分類器。出口有把握的樣本，就帶著答案離開，
+# 只有其餘的樣本繼續往下走。
+#
+# *下圖：* 一個有八個通道的層，以及它的三種寬度。窄的網路是寬的網路的**一部分**：
+# 也就是前面幾個通道。沒有任何東西需要存兩份。
+
 
 # %%
 def draw_box(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:
@@ -231,6 +281,19 @@ plt.show()
 # **The network does not shrink.** Exits and extra batch norms even make the file a little larger.
 # Dynamic computation saves *computation*. Later we count the bytes.
 
+# %% [markdown] lang="zh-TW"
+# **早退 (early *exit*) 不是早停 (early *stopping*)。** 兩個名稱很容易混淆，課程也特別提醒過。
+#
+# | | 早退 (early exit) | 早停 (early stopping) |
+# |---|---|---|
+# | 何時 | *使用*網路時 | *訓練*網路時 |
+# | 提前結束什麼 | 一個樣本通過各層的路程 | 訓練 |
+# | 目的 | 節省運算 | 避免過擬合 |
+# | 依據 | 出口的信心度 | 驗證影像 (held-out images) 的 loss |
+#
+# **網路並沒有縮小。** 多出來的出口與 Batch Norm，甚至會讓檔案稍微變大。動態計算節省的是*運算*。
+# 稍後我們會實際計算位元組。
+
 # %% [markdown]
 # ## Part A: how sure is the network? (信心度評估)
 #
@@ -269,6 +332,47 @@ plt.show()
 #
 # `1 - entropy / math.log(logits.shape[1])`. `math.log` is the natural logarithm, as in torch.
 # Rounding can give -1e-7: `.clamp(0, 1)` tidies that up.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## A 部分：網路有多少把握？（信心度評估）
+#
+# Softmax 把 logits 轉成機率 `p`。有兩種簡單的指標可以說明網路多有把握。
+#
+# - **Top-1**：最大的機率。1 代表有把握；`1 / C`（共 C 個類別）代表一無所知。
+# - **熵** (entropy)：`H = -sum p log p`。0 代表有把握；`log C` 代表一無所知。所以網路*沒把握*時，
+#   原始的熵值反而*大*。我們把它反過來並縮放：`1 - H / log C`。
+#
+# 這樣兩者都落在 [0, 1]，而且**越大越有把握**。
+#
+# ### 練習：`confidence` · ★☆☆☆ · 10 分鐘 · 4 分
+#
+# 寫出 `confidence(logits, criterion="entropy")`，輸入為 logits (N, C)。它對每一列回傳一個數字，
+# 形狀為 (N,)。
+#
+# - `"entropy"`：`1 - H / log C`。`H` 與 `log C` 要使用同一種對數。
+# - `"top1"`：最大的 softmax 機率。
+#
+# C 只要至少是 2 都要能用，logits 很大時也要能用：機率恰為 0 時，`p log p` 算作 0。dtype
+# 保持不變。criterion 未知、或 logits 含 NaN 時，引發 `ValueError`。
+#
+# *範例。* 兩個類別。Logits 為 [0, 0]：熵的信心度是 0，top-1 是 0.5。Logits 為 [1000, 0]：兩者都是
+# 1。
+#
+# <details><summary>提示 1</summary>
+#
+# `logits.softmax(dim=1)` 與 `logits.log_softmax(dim=1)`。在 `p.log()` 不是有限值的地方，
+# 後者仍是有限值。
+#
+# <details><summary>提示 2</summary>
+#
+# `entropy = -(p * log_p).sum(dim=1)`。類別數是 `logits.shape[1]`。
+#
+# <details><summary>提示 3</summary>
+#
+# `1 - entropy / math.log(logits.shape[1])`。`math.log` 是自然對數，與 torch 相同。捨入誤差可能造成
+# -1e-7：用 `.clamp(0, 1)` 整理一下即可。
 #
 # </details></details></details>
 
@@ -337,6 +441,15 @@ print("confidence: good")
 #
 # Move the threshold. Which points are wrong, and where do they lie?
 
+# %% [markdown] lang="zh-TW"
+# ### 探索：只有綠線之間的樣本才困難
+#
+# 這是課程裡的圖。有兩個類別的點，以及一個簡單的分類器，
+# 黑線是它的分類邊界。*綠線*是信心度等於門檻的位置。綠線之外它有把握：那些點可以離開。
+# 只有綠線之間的點需要更多層。
+#
+# 移動門檻看看。哪些點分錯了？它們在哪裡？
+
 # %%
 cloud = torch.Generator().manual_seed(0)
 points = torch.randn(300, 2, generator=cloud)
@@ -397,6 +510,32 @@ explorer(plot_green_lines, threshold=(0.05, 0.99, 0.01, 0.8), criterion=["top1",
 #
 # `zip` pairs logits and weights. But it stops at the shorter list without a word: compare the
 # lengths first, or use `zip(..., strict=True)`, which raises a ValueError by itself.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## B 部分：有早退點的網路
+#
+# 所有出口**一起**訓練，稱為聯合訓練 (joint training)。每個出口有自己的交叉熵 (cross-entropy)，loss
+# 是它們的加權總和：
+#
+# $$L = \sum_i w_i \cdot \mathrm{CE}(\mathrm{logits}_i,\ \mathrm{labels})$$
+#
+# ### 練習：`early_exit_loss` · ★☆☆☆ · 5 分鐘 · 3 分
+#
+# 寫出 `early_exit_loss(all_logits, labels, weights)`。
+#
+# - `all_logits`：一個 list，依序是每個出口的 logits (N, C)，第一個出口在最前面。
+# - `weights`：每個出口一個數字。
+# - 交叉熵取整個批次的平均。總和*不*除以權重的總和。
+# - 梯度要能流回每個出口的 logits。
+#
+# 權重與出口的數目不同，或完全沒有出口時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# `zip` 可以把 logits 與權重配對。但它到較短的 list 就會默默停下來：先比較長度，或使用
+# `zip(..., strict=True)`，它自己就會引發 ValueError。
 #
 # </details>
 
@@ -498,6 +637,43 @@ print("early_exit_loss: good")
 #
 # Make `logits = answers.new_empty(N, C)` at the first exit, when you know C. Every place is written
 # exactly once.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`EarlyExitNet` · ★★★☆ · 30 分鐘 · 8 分
+#
+# 寫出 `class EarlyExitNet(blocks, exits)`，它是一個 `nn.Module`。`blocks` 與 `exits`
+# 是長度相同的模組 list。區塊 0 接收影像，其他每個區塊接收前一個區塊的輸出。出口 `i` 把區塊 `i`
+# 的輸出轉成 logits (N, C)。
+#
+# 核心是 `forward_until_confident(x, threshold, criterion) -> (logits, exit_index)`：
+#
+# - 樣本**從第一個信心度 `>= threshold` 的出口離開**。使用你寫的 `confidence` 與 `criterion`。
+# - **最後的出口一定回答**，不論它多沒把握。
+# - 每個樣本**各自**決定，不受同批次其他樣本影響。
+# - 已離開的樣本**不再花費任何運算**：之後的區塊與出口都不為它計算。全部都離開後，後面的就都不計算。
+# - `logits` (N, C) 與 int64 的 `exit_index` (N,)，都依照 `x` 中**樣本的順序**。出口從 0 開始編號。
+# - 門檻可以是任何數字。門檻為 0 時，全部都從出口 0 離開。大於 1 時，沒有樣本提前離開。
+#
+# 所有區塊與出口的參數都要出現在 `.parameters()` 中。（因此模組的 list 需要
+# `nn.ModuleList`。）沒有區塊，或出口與區塊的數目不同時，引發 `ValueError`。`forward(x)`
+# 要做什麼由你決定；回傳每個出口的 logits 組成的 list 會很有用。
+#
+# <details><summary>提示 1：記錄哪些東西</summary>
+#
+# 依序通過各區塊時，保留兩樣東西：`x` 是還留著的樣本的特徵，`waiting` 是它們在原本批次中的位置。
+# 一開始 `waiting` 是 `torch.arange(len(x))`。
+#
+# <details><summary>提示 2：一個步驟</summary>
+#
+# `x = block(x)`、`answers = exit(x)`、`sure = confidence(answers, criterion) >= threshold`。
+# 到了最後的出口，所有樣本都算完成。把 `answers[sure]` 寫入位置 `waiting[sure]`，然後只保留
+# `x[~sure]` 與 `waiting[~sure]`。
+#
+# <details><summary>提示 3：寫到哪裡</summary>
+#
+# 在第一個出口得知 C 之後，建立 `logits = answers.new_empty(N, C)`。每個位置恰好寫入一次。
 #
 # </details></details></details>
 
@@ -615,6 +791,15 @@ print("EarlyExitNet: good")
 #
 # Your `early_exit_loss` is the loss, with weights 1, 0.5 and 1.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：有三個出口的 LeNet，聯合訓練
+#
+# 我們把課程的 LeNet 切成三個區塊。最後的出口就是 LeNet 自己的最後一層。其他出口是新的：
+# 一個池化層加一個全連接層。和 BranchyNet 一樣，訓練從已訓練好的網路開始。
+# 新的出口使用比舊的層更大的學習率。
+#
+# loss 用你寫的 `early_exit_loss`，權重為 1、0.5、1。
+
 
 # %%
 class EveryExit(nn.Module):
@@ -682,6 +867,10 @@ for number, logits in enumerate(test_logits):
 # The first exit sees one conv layer and is already right about most images. The table above is
 # about *all* images. But only the images it is *sure* about will leave there.
 
+# %% [markdown] lang="zh-TW"
+# 第一個出口只看過一個卷積層的結果，就已經答對大部分的影像。上表統計的是*所有*影像。但實際上，
+# 只有它*有把握*的影像才會從那裡離開。
+
 # %%
 _, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
 sure = confidence(test_logits[0], "top1")
@@ -720,6 +909,29 @@ plt.show()
 # <details><summary>Hint 1</summary>
 #
 # `torch.as_tensor(x, dtype=torch.float64)` accepts lists and tensors. `cumsum(0)` cumulates.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：節省了多少？
+#
+# ### 練習：`expected_macs` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# 寫出 `expected_macs(exit_counts, macs_per_block)`：一個樣本**平均**的乘加運算 (multiply-accumulate
+# operations, MACs) 次數。
+#
+# - `exit_counts[i]`：有多少樣本從出口 `i` 離開。
+# - `macs_per_block[i]`：一個樣本在區塊 `i` **及其出口**的 MACs。這些數字*尚未*累計：
+#   累計由你的函式負責。從出口 2 離開的樣本，要付出區塊 0、1、2 的成本。
+# - 兩者都是長度相同的數列：list 或一維張量。
+#
+# 長度不同、有負的數目，或完全沒有樣本離開時，引發 `ValueError`。
+#
+# *範例。* 數目為 [3, 1]，MACs 為 [100, 400]：三個樣本各花 100，一個花 500。平均是 200。
+#
+# <details><summary>提示 1</summary>
+#
+# `torch.as_tensor(x, dtype=torch.float64)` 接受 list 與張量。`cumsum(0)` 做累計。
 #
 # </details>
 
@@ -800,6 +1012,40 @@ print("expected_macs: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`choose_threshold` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 出口的門檻該設多少？門檻較低，離開的樣本較多，也節省較多。但不能放出太多錯誤的答案。
+#
+# 為一個出口寫出 `choose_threshold(confidences, correct, target_accuracy)`：
+#
+# - `confidences` (N,)：出口對每個驗證樣本有多少把握；
+# - `correct` (N,)，bool：答案是否正確。
+#
+# 它回傳**最小**的門檻，使得**離開的樣本**（也就是 `confidence >= threshold` 者）的準確率至少為
+# `target_accuracy`。只要檢查實際出現過的信心度就夠了：在相鄰兩個值之間，不會有別的樣本離開。
+#
+# 有兩個陷阱。門檻下降時，準確率*不一定*跟著下降：要檢查**所有**候選值。
+# 而信心度**相同**的樣本會一起離開。
+#
+# 沒有門檻能達到目標時（沒有任何樣本離開不算達到）、目標不在 [0, 1] 內、長度不同、沒有樣本，或含有
+# NaN 時，引發 `ValueError`。
+#
+# *範例。* 信心度為 [0.9, 0.8, 0.6, 0.4]，是否正確為 [是, 否, 是, 是]。門檻 0.9：離開 1 個，對 1
+# 個。門檻 0.8：離開 2 個，對 1 個。門檻 0.6：離開 3 個，對 2 個。門檻 0.4：離開 4 個，對 3
+# 個。目標為 0.75 時，答案是 0.4。
+#
+# <details><summary>提示 1</summary>
+#
+# `for threshold in confidences.unique()` 會由小到大逐一檢視候選值。
+#
+# <details><summary>提示 2</summary>
+#
+# `leaves = confidences >= threshold`；它們的準確率是 `correct[leaves].double().mean()`。
+# 第一個達到目標的候選值就是答案。
+#
+# </details></details>
+
 
 # %% exercise="choose_threshold" difficulty=2 minutes=15
 def choose_threshold(
@@ -865,6 +1111,11 @@ print("choose_threshold: good")
 # First the costs on paper. Conv2 is by far the most expensive layer of LeNet. So an exit *before*
 # it saves most.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：準確率、MACs 與時間隨門檻的變化
+#
+# 先看帳面上的成本。Conv2 的運算量遠高於 LeNet 的其他層。所以放在它*之前*的出口省得最多。
+
 # %%
 block_macs, head_macs, shape = [], [], (1, 1, 28, 28)
 for block, exit_head in zip(blocks, exits, strict=True):
@@ -882,6 +1133,9 @@ print(f"nobody leaves early: {sum(costs) / plain_macs:.3f} times as much as with
 # %% [markdown]
 # Now move the threshold. The bars show where the test images leave. The title shows what that
 # costs and how accurate it is.
+
+# %% [markdown] lang="zh-TW"
+# 現在移動門檻。長條顯示測試影像從哪裡離開。標題顯示付出多少運算、準確率是多少。
 
 
 # %%
@@ -926,6 +1180,13 @@ explorer(plot_exits, threshold=(0.1, 1.0, 0.01, 0.9), criterion=["top1", "entrop
 # - one at a time with a **plain `if`**, the leanest code there is: for one image no bookkeeping is
 #   needed;
 # - a **batch** of 128 in your `EarlyExitNet`.
+
+# %% [markdown] lang="zh-TW"
+# 下一個儲存格也用課程的可靠計時工具測量**時間**，並與原本的 LeNet 比較。共有三種方式：
+#
+# - 影像**一次一張**，使用你的 `EarlyExitNet`；
+# - 一次一張，只用**單純的 `if`**，這是最精簡的程式：只有一張影像時，不需要任何記錄；
+# - 以 128 張為一個**批次**，使用你的 `EarlyExitNet`。
 
 
 # %%
@@ -1040,6 +1301,19 @@ plt.show()
 # same LeNet with more channels (its weights do not matter for the time), measure both ways through
 # it, and compute what half of the images leaving early would give.
 
+# %% [markdown] lang="zh-TW"
+# 四個發現。
+#
+# - **這個取捨很划算。** 門檻在 0.9 左右時，大約一半的影像立刻離開，準確率幾乎不變。
+# - **熵與 top-1 畫出幾乎相同的曲線。** 只有門檻的刻度數值不同。
+# - **實際省下的時間沒有帳面上多。** 出口、softmax 與比較都要花時間，卻幾乎不算在 MACs 裡。LeNet
+#   非常小：不到一毫秒就算完。一次一張影像時，你的 `EarlyExitNet` 甚至可能比 LeNet
+#   *慢*：它的記錄方式是為批次設計的。單純的 `if` 表現較好，批次也是。
+# - **沒有樣本離開 (1.01)** 時，看到的就是出口本身的代價：低於 1。
+#
+# 永遠都是這樣嗎？不是：網路變大時，做判斷的代價不變。我們把同一個 LeNet
+# 的通道加多（權重不影響時間），分別測量兩條路的時間，再計算一半影像提前離開會有什麼效果。
+
 # %%
 wide_blocks = [
     nn.Sequential(nn.Conv2d(1, 40, 5), nn.ReLU(), nn.MaxPool2d(2)),
@@ -1092,11 +1366,35 @@ for share in (0.5, 0.75):
 # deciding was cheap beside computing. *An early exit pays when most inputs are easy and the rest of
 # the network is expensive.*
 
+# %% [markdown] lang="zh-TW"
+# ### BranchyNet 論文的結果
+#
+# | CPU | 準確率 | 時間 | 加速倍率 | 從出口 0 離開 | 熵值的門檻 (nats) |
+# |---|---|---|---|---|---|
+# | LeNet, MNIST | 99.20 % | 3.37 ms | | | |
+# | **B-LeNet** | **99.25 %** | 0.62 ms | **5.4x** | 94.3 % | 0.025 |
+# | AlexNet, CIFAR-10 | 78.38 % | 9.56 ms | | | |
+# | **B-AlexNet** | **79.19 %** | 6.32 ms | **1.5x** | 65.6 % | 0.0001, 0.05 |
+# | ResNet-110, CIFAR-10 | 80.70 % | 137.2 ms | | | |
+# | **B-ResNet** | **79.17 %** | 73.5 ms | **1.9x** | 41.5 % | 0.3, 0.2 |
+#
+# （Teerapittayanon et al. 2016, Table I。在 GPU 上為 4.7x、2.4x、1.9x。）
+#
+# 和你的結果比較。MNIST 比 Fashion-MNIST 簡單：94 % 的數字立刻離開。而且在 2016 年的軟硬體上，他們的
+# LeNet 處理一張影像的時間是你的十倍。所以和計算相比，做判斷的成本很低。*大部分輸入都簡單、
+# 而且網路其餘部分很昂貴時，早退才划算。*
+
 # %% [markdown]
 # ### Measured: choose the threshold on held-out images
 #
 # Thresholds are chosen on the **held-out** images, and the accuracy is reported on the **test**
 # images. `choose_threshold` looks at exit 0.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：用驗證影像選擇門檻
+#
+# 門檻用**驗證**影像 (held-out images) 選擇，準確率則以**測試**影像回報。`choose_threshold`
+# 看的是出口 0。
 
 # %%
 sure = confidence(held_out_logits[0], "top1")
@@ -1115,6 +1413,11 @@ for target in (0.9, 0.95, 0.98, 0.99):
 # ### The easiest and the hardest images
 #
 # Here they are: the surest images at exit 0, and those about which every exit was least sure.
+
+# %% [markdown] lang="zh-TW"
+# ### 最簡單與最困難的影像
+#
+# 看看它們：出口 0 最有把握的影像，以及每個出口都最沒把握的影像。
 
 # %%
 exit_index = leave_at(test_logits, 0.9, "top1")
@@ -1150,6 +1453,15 @@ for number, name in enumerate(CLASS_NAMES):
 # The lecture: dense exits reduce the mean computation, but make the network more complex and harder
 # to train. We keep only some of the trained exits. Blocks without an exit between them become one
 # block.
+
+# %% [markdown] lang="zh-TW"
+# 長褲很簡單。襯衫、套頭衫與大衣很困難：它們彼此相像。網路把時間花在這些影像上。*這*就是「動態」
+# 的意思。
+#
+# ### 實測：早退點放在哪裡（早退點位置）
+#
+# 課程：密集放置的早退點可以減少平均計算量，但會讓網路更複雜，也更難訓練。
+# 我們只保留部分已訓練的出口。中間沒有出口的幾個區塊，就合併成一個區塊。
 
 
 # %%
@@ -1190,6 +1502,14 @@ plt.show()
 #
 # ### And the bytes?
 
+# %% [markdown] lang="zh-TW"
+# - 出口 1 單獨使用時，位在昂貴的 conv2 *之後*。它最多只能省下最後的 18 % 左右。
+# - 出口 0 在 conv2 之前，雖然準確率較低，卻能省到將近八倍。
+# - 三個出口全用，幾乎沒有比只用出口 0 與 2 更好：出口 1 還能省的很少。成本在哪裡，
+#   決定了出口放在哪裡才划算。
+#
+# ### 那麼位元組呢？
+
 # %%
 print(f"LeNet without exits {model_bytes(plain):>9,} bytes")
 print(f"LeNet with 3 exits  {model_bytes(net):>9,} bytes")
@@ -1211,6 +1531,24 @@ print(f"LeNet with 3 exits  {model_bytes(net):>9,} bytes")
 # so short that the fixed cost of each call counts. In large networks, where the layers behind the
 # exit are expensive compared with the decision, time follows the MACs.
 # *One point for (a); in (b) half a point for two reasons, half a point for the networks.*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# (a) 有位同學說：「我用早退，讓我的網路不會過擬合。」這位同學把什麼搞混了？
+# 請各用一句話說明這兩種技術做什麼。
+# (b) 門檻為 0.9 時，你的網路省下大約一半的 MACs，但省下的時間較少。請舉出兩個原因，
+# 並說明在哪些網路中，這兩個數字會比較接近。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 早停 (early stopping) 在驗證影像的 loss 變差時結束*訓練*，用來防止過擬合。早退
+# (early exit) 是在已訓練好的網路中，當某個出口有把握時，結束*一個樣本*的路程，用來節省運算。
+# (b) 任舉兩個：出口、softmax 與比較對每個樣本都要花時間，卻幾乎不算在 MACs
+# 裡；要挑出留下的樣本，最後再合併起來；小批次較不能充分利用處理器；LeNet
+# 的時間太短，所以每次呼叫的固定成本不可忽略。在大型網路中，出口之後的層比做判斷昂貴得多，
+# 時間就會跟著 MACs 走。
+# *(a) 一分；(b) 兩個原因半分，網路半分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -1255,6 +1593,50 @@ print(f"LeNet with 3 exits  {model_bytes(net):>9,} bytes")
 #
 # `F.linear(x, self.weight[:outputs, :inputs], bias)`, where `bias` is `self.bias[:outputs]`, or
 # `None` if there is none.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## D 部分：一組權重、多種寬度（動態寬度）
+#
+# 裝置的電量所剩不多，必須用較少的運算給出答案。為什麼不直接儲存四個不同尺寸的網路來切換？課程：
+# 儲存空間有限。**可瘦身網路** (slimmable network, Yu et al. 2018) 把它們合在一個網路裡：寬度為 0.25
+# 時，每一層只用前四分之一的通道。
+#
+# 有 `n` 個通道的層，使用其中的 `ceil(width * n)` 個。在網路中間，輸入與輸出都要切片
+# (slice)。但影像永遠只有一個通道，類別永遠有十個。
+# 所以**第一**層不切它的**輸入**，**最後**一層不切它的**輸出**。
+#
+# ### 練習：`SlimmableLinear` · ★★☆☆ · 20 分鐘 · 5 分
+#
+# 寫出 `class SlimmableLinear`，它是一個 `nn.Module`。建構子先接收 `nn.Linear` 的引數
+# (`in_features, out_features, bias=True`)，接著是 `slice_input=True, slice_output=True`。
+#
+# `forward(x, width)`，寬度在 (0, 1] 之內：
+#
+# - 若 `slice_input` 為真，使用**前** `ceil(width * in_features)` 個輸入，否則使用全部；
+# - 若 `slice_output` 為真，回傳**前** `ceil(width * out_features)` 個輸出，否則回傳全部；
+# - bias 的切片方式與輸出相同。
+#
+# `x` 帶有的特徵數，正好是會用到的數目：前一層已經切過了。所有寬度共用**一個**權重與一個
+# bias，初始化方式與 `nn.Linear` 相同。梯度要能傳到它：寬度較小時，只有用到的部分有梯度。寬度不在
+# (0, 1] 內時，引發 `ValueError`。
+#
+# *範例。* 6 個輸入、5 個輸出、寬度 0.25：`ceil(1.5) = 2` 個輸入，`ceil(1.25) = 2` 個輸出。
+#
+# <details><summary>提示 1</summary>
+#
+# 繼承 `nn.Linear`：這樣權重、bias 與它們的初始值都已經有了。
+#
+# <details><summary>提示 2</summary>
+#
+# `self.weight[:outputs, :inputs]` 是 view：梯度會經由它流回整個權重。`.data`、`.detach()` 或新的
+# `nn.Parameter` 都會切斷梯度。
+#
+# <details><summary>提示 3</summary>
+#
+# `F.linear(x, self.weight[:outputs, :inputs], bias)`，其中 `bias` 是 `self.bias[:outputs]`，沒有
+# bias 時則是 `None`。
 #
 # </details></details></details>
 
@@ -1357,6 +1739,25 @@ print("SlimmableLinear: good")
 #
 # The weight is (out, in, height, width). `F.conv2d(x, weight, bias, self.stride, self.padding,
 # self.dilation)`.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`SlimmableConv2d` · ★★☆☆ · 10 分鐘 · 4 分
+#
+# 寫出 `class SlimmableConv2d`：同樣的事，對象換成 `nn.Conv2d`（沒有 groups）。建構子先接收
+# `nn.Conv2d` 的引數，接著以關鍵字接收 `slice_input=True, slice_output=True`。**stride、padding 與
+# dilation** 的作用與一般的層相同。
+#
+# <details><summary>提示 1</summary>
+#
+# `class SlimmableConv2d(nn.Conv2d)`，搭配
+# `def __init__(self, *arguments, slice_input=True, slice_output=True, **keywords)`。
+#
+# <details><summary>提示 2</summary>
+#
+# 權重的形狀是 (out, in, height, width)。
+# `F.conv2d(x, weight, bias, self.stride, self.padding, self.dilation)`。
 #
 # </details></details>
 
@@ -1467,6 +1868,32 @@ print("SlimmableConv2d: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`SwitchableBatchNorm2d` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 批次正規化 (batch norm) 會保存移動統計量 (running statistics)：每個通道的平均與變異數。
+# 但同一層的通道 0，在寬度 0.25 時的輸入與寬度 1 時*不同*，統計量也就不同。**可切換** (switchable)
+# 的 Batch Norm 為每種寬度各保存一份。
+#
+# 寫出 `class SwitchableBatchNorm2d(channels, widths)`，它是一個 `nn.Module`。x 有
+# `ceil(width * channels)` 個通道，`forward(x, width)` 用**該寬度**的 Batch Norm 將它正規化。在
+# train 模式下，只有該寬度的移動統計量會更新；在 eval 模式下，全部都不更新，而是直接使用。`.train()`
+# 與 `.eval()` 必須能傳到每一個。
+#
+# 寬度不在 `widths` 之中，或有不在 (0, 1] 內的寬度時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 每種寬度一個 `nn.BatchNorm2d(math.ceil(width * channels))`，放在 `nn.ModuleList` 或
+# `nn.ModuleDict` 裡。若放在普通的 list 或 dict，`.eval()` 找不到它們。
+#
+# <details><summary>提示 2</summary>
+#
+# `nn.ModuleDict` 的鍵是不含點的字串。用 list 時，`self.widths.index(width)`
+# 就是位置；遇到未知的寬度，`list.index` 自己就會引發 ValueError。
+#
+# </details></details>
+
 
 # %% exercise="SwitchableBatchNorm2d" difficulty=2 minutes=15
 class SwitchableBatchNorm2d(nn.Module):
@@ -1556,6 +1983,21 @@ print("SwitchableBatchNorm2d: good")
 #
 # </details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`slimmable_loss` · ★☆☆☆ · 5 分鐘 · 3 分
+#
+# 課程：把所有寬度的 loss 做加權計算並加總，再一起最小化。
+#
+# 寫出 `slimmable_loss(model, images, labels, widths, weights)`：對所有寬度，將權重乘上
+# `model(images, width)` 的交叉熵，再加總。交叉熵取整個批次的平均。總和不除以權重的總和。
+# 模型的模式保持不變。權重與寬度的數目不同，或沒有寬度時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 算出每種寬度的 logits，其餘交給你的 `early_exit_loss`。
+#
+# </details>
+
 
 # %% exercise="slimmable_loss" difficulty=1 minutes=5
 def slimmable_loss(
@@ -1625,6 +2067,16 @@ print("slimmable_loss: good")
 # - **separate**: four networks, one for each width;
 # - **switchable**: one network, a batch norm for each width;
 # - **shared**: one network, and one batch norm whose first channels serve all widths.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：一個網路、四種寬度
+#
+# 這是課程中含 Batch Norm 的 CNN，改成可瘦身的版本。共有三種方式，訓練預算同樣很短（5,000
+# 張影像訓練兩個 epoch；訓練更久，三者都會更好）：
+#
+# - **separate**：四個網路，每種寬度一個；
+# - **switchable**：一個網路，每種寬度各有一個 Batch Norm；
+# - **shared**：一個網路，只有一個 Batch Norm，所有寬度都使用它前面的通道。
 
 # %%
 WIDTHS = [0.25, 0.5, 0.75, 1.0]
@@ -1723,6 +2175,11 @@ for name, scores in by_width.items():
 # at the narrow widths. Was its training bad? Look at what the batch norm *sees*: the mean of each
 # channel before batch norm 1, at two widths, and the running mean that the shared one has stored.
 
+# %% [markdown] lang="zh-TW"
+# 可切換的 Batch Norm 幾乎達到獨立網路的準確率。**shared** 在窄的寬度則崩潰了。是它訓練得不好嗎？
+# 看看 Batch Norm *看到*什麼：下面是兩種寬度下，batch norm 1 之前每個通道的平均，以及共用的 Batch
+# Norm 所儲存的移動平均。
+
 
 # %%
 @torch.no_grad()
@@ -1755,6 +2212,14 @@ plt.show()
 # change no weight, and estimate the statistics again for each width from 2,000 images. (With a
 # cumulative average. The usual momentum of 0.1 would leave part of the old statistics after a few
 # batches.) As a control, do the same with a network that was only ever trained at width 1.
+
+# %% [markdown] lang="zh-TW"
+# 儲存的平均值是所有寬度的混合，對任何一種寬度都不合適。在*訓練*時這沒有害處：Batch Norm
+# 那時使用的是批次本身的統計量。只有在 eval 模式，它才使用儲存的統計量。
+#
+# 所以**權重可能沒問題**，錯的只是統計量。來驗證看看：拿 *shared* 網路，完全不改權重，用 2,000
+# 張影像為每種寬度重新估計統計量。（使用累計平均。若用平常的 momentum 0.1，
+# 只看幾個批次後還會殘留一部分舊的統計量。）作為對照組，對一個只用寬度 1 訓練過的網路做同樣的事。
 
 
 # %%
@@ -1797,6 +2262,13 @@ plt.show()
 # The control is *not* healed: a network that was never trained at width 0.25 does not work there,
 # whatever its statistics. Training all widths together is needed as well.
 
+# %% [markdown] lang="zh-TW"
+# **重新校正治好了 shared 網路**，準確率大約與 switchable 相同。它的權重在每種寬度原本就都是好的。
+# 可切換的 Batch Norm，不過是存放每種寬度統計量的地方。
+#
+# 對照組*沒有*被治好：從未在寬度 0.25 訓練過的網路，不論統計量是什麼，在那個寬度都無法使用。
+# 所以也必須讓所有寬度一起訓練。
+
 # %% [markdown] written="statistics" points=2
 # ### Written question 2 · 2 points
 #
@@ -1814,8 +2286,27 @@ plt.show()
 # *One point for (a), half a point for each result in (b).*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# (a) 為什麼共用的 Batch Norm 在訓練時 loss 很好，在 eval 模式卻失敗？(b) 重新校正後，shared
+# 網路可以用了，只用寬度 1 訓練的網路仍然不行。從這兩個結果，
+# 關於*權重*與*統計量*分別可以得到什麼結論？
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 在 train 模式，Batch Norm 使用目前批次在目前寬度下的平均與變異數，是合適的。在
+# eval 模式，它使用移動統計量，那是所有寬度的混合，對任何一種寬度都不合適。(b) shared
+# 網路的權重在每種寬度都是好的，因為所有寬度都訓練過；錯的只是統計量，換成新的就治好了。
+# 另一個網路前面的通道從未學過獨立運作：它的權重不適合窄的寬度，所以即使統計量正確，也沒有（多大）
+# 幫助。
+# *(a) 一分，(b) 每個結果各半分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ### Measured: bytes, MACs and time of each width
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：每種寬度的位元組、MACs 與時間
 
 
 # %%
@@ -1858,6 +2349,11 @@ print(f"the widest one alone   {model_bytes(separate.nets[3]):>8,} bytes")
 #   networks: that is what the lecture's question was about.
 # - The time falls less than the MACs, and least for one image at a time.
 
+# %% [markdown] lang="zh-TW"
+# - **儲存空間沒有縮小。** 寬度為 0.25 時，整個網路仍然都在。因為多了幾個 Batch
+#   Norm，它甚至比只存最寬的網路稍大。但它比四個網路小：這正是課程那個問題的重點。
+# - 時間減少的幅度不如 MACs，一次一張影像時減少得最少。
+
 # %% [markdown]
 # ## Part E: who chooses the width?
 #
@@ -1870,6 +2366,21 @@ print(f"the widest one alone   {model_bytes(separate.nets[3]):>8,} bytes")
 # <details><summary>Hint 1</summary>
 #
 # Collect the widths that fit. Is the list empty? Otherwise `max`.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## E 部分：誰來選擇寬度？
+#
+# ### 練習：`width_for_budget` · ★☆☆☆ · 5 分鐘 · 2 分
+#
+# *依資源。* 寫出 `width_for_budget(macs_by_width, budget)`。`macs_by_width` 是從寬度對應到 MACs 的
+# dict，順序不拘。回傳 MACs **不超過**預算的**最大**寬度。若預算低於最小的 MACs，引發
+# `ValueError`：這時沒有任何寬度符合。
+#
+# <details><summary>提示 1</summary>
+#
+# 收集符合預算的寬度。這個 list 是空的嗎？不是的話，取 `max`。
 #
 # </details>
 
@@ -1915,6 +2426,15 @@ print("width_for_budget: good")
 # even the smallest width fits, the phone switches off. The other phone always uses the full width.
 #
 # Move the battery's size. It is given as the number of images that full width could answer.
+
+# %% [markdown] lang="zh-TW"
+# ### 探索：電量逐漸減少的電池
+#
+# 這是一支模擬的手機。每張影像可用的 MACs，依電池剩餘的電量而定：電量全滿時用全寬度；電量剩一半時，
+# 最多用一半的 MACs。每張影像都會耗電。連最小的寬度都不符合時，手機就關機。
+# 另一支手機則永遠使用全寬度。
+#
+# 移動電池容量看看。它的單位是全寬度可以回答的影像數。
 
 
 # %%
@@ -1980,6 +2500,32 @@ explorer(plot_battery, battery_images=(200, 2400, 100, 800))
 # <details><summary>Hint 2</summary>
 #
 # `with torch.no_grad(), eval_mode(model):` puts the model into eval mode and back.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`adaptive_width_predict` · ★★★☆ · 25 分鐘 · 5 分
+#
+# *依輸入。* 簡單的影像只需要少數通道。寫出 `adaptive_width_predict(model, x, widths, threshold)`，
+# 回傳 `(logits, width_index)`。
+#
+# - `widths` 由小到大排列。`model(x, width)` 回傳 logits。
+# - **先窄後寬。** 所有樣本先用 `widths[0]`。**top-1** 信心度 `>= threshold`
+#   的樣本就保留這個答案。只有**沒把握**的樣本才用下一個寬度再試，依此類推。最後的寬度一定回答。
+# - 每個樣本各自決定。較寬的寬度只計算仍然沒把握的樣本。
+# - `logits` (N, C) 與 int64 的 `width_index` (N,)，都依照 `x` 的順序。`width_index` 是在 `widths`
+#   中的位置 (0, 1, ...)，不是寬度本身。
+# - 模型以 eval 模式預測；之後它的模式與其中的一切都與之前相同。
+# - 沒有寬度時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 這就是再寫一次 `forward_until_confident`。但較寬的寬度要從影像重新開始，所以保留
+# `x`，再用還在等待的位置做索引。
+#
+# <details><summary>提示 2</summary>
+#
+# `with torch.no_grad(), eval_mode(model):` 會讓模型進入 eval 模式，結束後再恢復。
 #
 # </details></details>
 
@@ -2058,6 +2604,12 @@ print("adaptive_width_predict: good")
 # What does it cost? A sample that was unsure at 0.25 has paid for 0.25 *and* for the next width:
 # nothing is reused. So the costs cumulate, and your `expected_macs` fits here too.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：依輸入選擇寬度
+#
+# 要花多少成本？在 0.25 沒把握的樣本，要付出 0.25 *以及*下一個寬度的成本：沒有任何結果可以重複利用。
+# 所以成本要累計，你的 `expected_macs` 在這裡也適用。
+
 # %%
 choices = {"0.25, 1": [0.25, 1.0], "0.25, 0.5, 1": [0.25, 0.5, 1.0], "0.5, 1": [0.5, 1.0]}
 some_images, some_labels = test_images[:1000], test_labels[:1000]
@@ -2100,6 +2652,16 @@ plt.show()
 # Width by the *budget* does not have this problem, and this is what slimmable networks were made
 # for.
 
+# %% [markdown] lang="zh-TW"
+# 誠實的結果：在這裡依輸入選擇寬度，*幾乎不比*所有影像都用同一個固定寬度好。MACs
+# 相同時，它在某些地方略高，在某些地方較低。原因有兩個。
+#
+# - **沒有任何結果可以重複利用。** 沒把握的影像要付兩次成本，門檻高的時候，整體比全寬度還貴。
+#   早退則是從原來的地方繼續往下算。
+# - 這個網路只訓練了很短的時間，所以很少有把握，而且各寬度的差異很小。
+#
+# 依*預算*選擇寬度就沒有這個問題，可瘦身網路正是為此設計的。
+
 # %% [markdown] written="depth_or_width" points=2
 # ### Written question 3 · 2 points
 #
@@ -2119,6 +2681,22 @@ plt.show()
 # *Two points for three reasoned choices, one point for two.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# 有三種裝置：(a) 接市電的攝影機，*每一張*影像都有 5 ms 的嚴格上限；(b) 電量逐漸減少、
+# 但必須持續回答的手機；(c) 為數百萬張照片分類的伺服器，大部分照片都很簡單。對每一種裝置，
+# 你會用早退、依預算選擇寬度，還是兩者都不用？請各說明理由，並引用你實測到的結果。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 早退沒有幫助：上限是對最慢的影像而言，而那張影像會通過所有區塊，
+# 還要加上各個出口（如實測，比沒有出口更慢）。應使用永遠不超過上限的固定寬度，或較小的靜態網路。
+# (b) 依預算選擇寬度：由電量決定寬度，只需儲存一組權重，準確率緩慢下降；在模擬中，
+# 手機回答了更多影像。(c) 早退（或依輸入選擇寬度）：這裡在意的是平均成本，大部分影像很簡單，
+# 約一半從第一個出口離開，幾乎沒有損失；批次大或網路大時，時間也會跟著減少。
+# *三個選擇都有理由得兩分，兩個得一分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## In practice: cut the graph
 #
@@ -2129,6 +2707,16 @@ plt.show()
 #
 # In the library world, early exits live on in language models (an easy word leaves the layers
 # early), and slimmable networks in *once-for-all* networks, from which each phone takes its size.
+
+# %% [markdown] lang="zh-TW"
+# ## 業界的做法：切開計算圖
+#
+# 部署的網路通常是一張固定的計算圖 (graph)，裡面沒有 `if`。因此，要部署早退，
+# 通常的做法是**多張計算圖**，中間加上 `if`。我們用 **ONNX** 來做：`onnx.utils.extract_model` 在區塊
+# 0 之後切開計算圖，再由 **onnxruntime** 執行各個部分。門檻來自你的 `choose_threshold`。
+#
+# 在業界的函式庫中，早退延續到語言模型（簡單的字詞提早離開各層），可瘦身網路則延續到 *once-for-all*
+# 網路，每支手機從中取出適合自己的尺寸。
 
 # %%
 import onnx
@@ -2198,6 +2786,11 @@ print(f"onnxruntime, one image at a time, against the whole graph: {speed}")
 # the exit head and the second call weigh as much as before. The exit pays where the rest of the
 # graph is expensive, in any library.
 
+# %% [markdown] lang="zh-TW"
+# 答案相同，而且各層之中沒有 Python。但 onnxruntime 也讓 LeNet 本身變快，
+# 所以出口與第二次呼叫所佔的份量和之前一樣重。不論用哪個函式庫，計算圖的其餘部分很昂貴時，
+# 早退才划算。
+
 # %% [markdown]
 # ## Summary
 #
@@ -2222,6 +2815,30 @@ print(f"onnxruntime, one image at a time, against the whole graph: {speed}")
 # | training | sum of losses over exits | sum of losses over widths |
 # | extra storage | exit heads | batch norms of each width |
 # | good for | mostly easy inputs | a budget that changes |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **動態計算**讓運算量配合輸入或時刻。它節省的是運算，**不是儲存空間**：檔案甚至稍微變大。
+# - **信心度**：`1 - H / log C`，或最大的機率。越大越有把握。
+# - **早退**（不是早停）：每個樣本從第一個信心度 >= 門檻的出口離開；最後的出口一定回答。
+#   所有出口以加權的 loss 聯合訓練。
+# - **MACs 要累計**：從出口 i 離開的樣本，付出了到區塊 i 為止所有區塊的成本。省下的時間比 MACs
+#   少，小網路尤其如此。
+# - 出口放在昂貴的層*之前*才划算。
+# - **可瘦身** (slimmable)：使用前 `ceil(width * n)` 個通道；最前面的輸入與最後面的輸出保持完整。
+#   所有寬度一起訓練。
+# - **可切換的 Batch Norm**：每種寬度有自己的統計量。共用時權重沒問題，但統計量對任何寬度都不合適。
+#   重新校正可以治好它。
+# - **誰來選擇？** 預算（電池），或輸入：先窄，沒把握時再變寬。
+#
+# | | 動態深度 | 動態寬度 |
+# |---|---|---|
+# | 改變什麼 | 層數 | 每層的通道數 |
+# | 沒把握的樣本 | 從原來的地方繼續 | 以較寬的寬度重新開始 |
+# | 訓練 | 所有出口的 loss 總和 | 所有寬度的 loss 總和 |
+# | 額外的儲存 | 出口 | 每種寬度的 Batch Norm |
+# | 適合 | 大部分輸入都簡單 | 會變動的預算 |
 
 # %% [markdown]
 # ## Exam practice
@@ -2273,5 +2890,55 @@ print(f"onnxruntime, one image at a time, against the whole graph: {speed}")
 # <details><summary>Answer</summary>
 #
 # Top-1: 3. Entropy: 2. Dynamic depth: 4. Dynamic width: 1.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 早退與早停有什麼不同？(a) 沒有不同，是同一件事的兩個名稱
+# (b) 早退結束一個樣本通過網路的路程，早停結束訓練 (c) 早退結束訓練，早停結束推論
+# (d) 兩者都縮小模型。
+#
+# <details><summary>答案</summary>
+#
+# (b)。兩者都不會讓儲存的模型變小。
+#
+# </details>
+#
+# **2.** 一個網路有三個區塊，各需 1、3、6 百萬 MACs，已含出口。100 個樣本中，50 個從出口 0、30
+# 個從出口 1、20 個從出口 2 離開。平均一個樣本要花多少百萬 MACs？
+#
+# <details><summary>答案</summary>
+#
+# 累計成本：1、4、10。(50 · 1 + 30 · 4 + 20 · 10) / 100 = **3.7**。沒有出口時大約是 10。
+#
+# </details>
+#
+# **3.** 關於動態計算，哪些敘述正確？(a) 它讓儲存的網路變小。(b) 它可以依電量調整。
+# (c) 只儲存一個網路，取代多個網路。(d) 每個樣本的運算量都相同。(e) 訓練比一般網路複雜。
+#
+# <details><summary>答案</summary>
+#
+# (b)、(c) 與 (e)。
+#
+# </details>
+#
+# **4.** 有兩個出口的早退網路，第一個出口沒把握時，請依序排列一個樣本經歷的過程：
+# (a) 將信心度與門檻比較 (b) 區塊 1 與最後的出口 (c) 區塊 0 (d) 出口 0 的 softmax 與信心度
+# (e) 回答。
+#
+# <details><summary>答案</summary>
+#
+# c、d、a、b、e。最後的出口不需要比較。
+#
+# </details>
+#
+# **5.** 將 top-1、熵、動態深度、動態寬度，與下列項目配對：(1) 每一層前面的通道 (2) 網路有把握時值小
+# (3) 網路有把握時值大 (4) 可變的層數。
+#
+# <details><summary>答案</summary>
+#
+# Top-1：3。熵：2。動態深度：4。動態寬度：1。
 #
 # </details>
