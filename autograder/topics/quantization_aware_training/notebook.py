@@ -47,6 +47,39 @@
 #   tensor with NaN.
 # - Layers are `nn.Linear` and `nn.Conv2d` without groups. Optimizer and schedule are free.
 
+# %% [markdown] lang="zh-TW"
+# # 4 量化感知訓練 (Quantization-Aware Training)
+#
+# 訓練後量化 (post-training quantization, PTQ) 對一個從沒聽過取整的網路，直接把權重取整。8
+# 位元時毫無損失；2 位元時，網路就毀了。
+# **量化感知訓練** (quantization-aware training, QAT) 讓網路*在學習時*就感受到取整，
+# 因此能設法適應它。
+#
+# 學完之後，你能夠
+#
+# - 寫出使用**直通估計器** (straight-through estimator, STE) 的**假量化** (fake
+#   quantization)，並說明它的梯度是什麼；
+# - 以**移動平均** (moving average) 追蹤激活值的範圍；
+# - 把任何由卷積層與全連接層組成的網路，變成能以量化訓練的網路；
+# - 在 PTQ 之後以**凍結縮放** (frozen scales) 微調，如同課程所說；
+# - 把結果轉換成**整數權重** (integer weights)，並證明什麼都沒變。
+#
+# **進行方式。** 先閱讀，在 TODO 處寫下你的答案，再執行下方的檢查。
+# 檢查沒通過時，會說明預期什麼、得到什麼，以及通常的原因。
+# 提示是摺疊的：一次打開一個就好。
+# 練習環環相扣：後面的練習會呼叫你前面寫的函式。
+#
+# **處處適用的規則。**
+#
+# - 函式不會更動任何引數。
+# - 接收模型並回傳模型的函式，要在深層複製 (deep copy) 的副本上操作，並以 eval
+#   模式回傳副本。呼叫者的模型、它的梯度，以及每個子模組的 train/eval 模式都保持原樣。
+# - Loader 產生 `(images, labels)`。比例都在 [0, 1] 之間，不用百分比。
+# - 層的名稱與 `model.named_modules()` 中的相同：`"conv1"`。
+# - 不合理的引數要引發 `ValueError`，訊息中要寫出該引數的名稱：`bits` 小於 2 或大於 16、momentum
+#   不在 [0, 1] 內、未知的層名稱、`lr <= 0`、負的 `epochs`、含 NaN 的張量。
+# - 層是沒有 groups 的 `nn.Linear` 與 `nn.Conv2d`。最佳化器 (optimizer) 與學習率排程可自由選擇。
+
 # %% define
 import copy
 import math
@@ -73,6 +106,18 @@ from course_utils.training import train
 #   notebook 3. At very few bits it is smaller. Why? With 2 bits the largest weight alone would set
 #   the grid `{-2m, -m, 0, m}`, and almost every other weight would round to 0. A smaller scale cuts
 #   a few outliers off and keeps the rest apart (Esser et al. 2020).
+
+# %% [markdown] lang="zh-TW"
+# 以下提供幾個輔助函式。
+#
+# - `require(2 <= bits <= 16, "bits must lie in 2 .. 16")` 用來拒絕引數。
+# - `code_range(bits, signed)` 回傳最小與最大的**整數碼**（code，量化碼）。
+# - `range_to_scale(low, high, bits)` 針對已知的範圍，回傳 notebook 3 中非對稱量化的**縮放** (scale)
+#   與**零點** (zero point)。
+# - `weight_scale(weight, bits)` 回傳權重的對稱縮放。在 8 位元時，它就是 notebook 3
+#   的縮放。位元非常少時，它比較小。為什麼？在 2 位元時，單單最大的權重就會決定格點為
+#   `{-2m, -m, 0, m}`，幾乎其他所有權重都會取整為 0。較小的縮放截掉少數離群值，
+#   讓其餘的權重保持可區分 (Esser et al. 2020)。
 
 
 # %% define
@@ -171,6 +216,21 @@ print(f"accuracy on {len(held_out_labels):,} held-out images: {start:.1%}")
 # Many small steps of the optimizer add up in it, until the rounded weight jumps to the next level.
 # If the rounded weight took the place of the float weight, each small step would be rounded away.
 
+# %% [markdown] lang="zh-TW"
+# ## 一頁看懂核心概念
+#
+# **假量化** (fake quantization) 的意思是：量化之後，立刻反量化。結果又是浮點數，
+# 但落在整數碼的格點上。所以網路以取整後的值計算，loss 也看得到損害。
+#
+# - *前向*：一座階梯。
+# - *反向*：階梯是平的。它真正的梯度幾乎處處為 0，所以什麼都學不到。**直通估計器** (STE)
+#   假裝這一步是直線 `y = x`，讓梯度原封不動地穿過。在階梯已經結束的地方，值被**截斷**
+#   (clipped)，梯度為 0。
+#
+# **浮點權重保留下來**，學習的正是它。它稱為**影子權重** (shadow weight)。
+# 最佳化器的許多小步在其中累積，直到取整後的權重跳到下一階。如果用取整後的權重取代浮點權重，
+# 每個小步都會因為取整而消失。
+
 
 # %%
 def draw_box(axes: plt.Axes, x: float, y: float, text: str, color: str) -> None:
@@ -255,6 +315,46 @@ plt.show()
 # <details><summary>Hint 3</summary>
 #
 # `torch.where(inside, x + (y - x).detach(), y.detach())`. Or write a `torch.autograd.Function`.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## A 部分：假量化 (fake quantization)
+#
+# ### 練習：`fake_quantize` · ★★☆☆ · 20 分鐘 · 5 分
+#
+# 寫出 `fake_quantize(x, scale, zero_point, bits, signed)`。
+#
+# *前向。* `code = clamp(round(x / scale) + zero_point)`，接著是 `(code - zero_point) * scale`。
+# `round` 採用四捨六入五成雙 (round half to even)，與 `torch.round` 相同。Signed 整數碼從 `-2^(b-1)`
+# 到 `2^(b-1) - 1`，unsigned 整數碼從 0 到 `2^b - 1`。
+#
+# *反向*，對 x 的梯度：
+#
+# - x 在第一階與最後一階之間時，梯度為 **1**；
+# - x 被截斷時，梯度為 **0**。超出最後一階半個間距以內的地方，由你決定。
+# - `scale` 與 `zero_point` 是常數：沒有梯度傳給它們，即使 `scale` 是需要梯度的張量也一樣。
+#
+# bits 不在 2 .. 16 之內，或 x 含 NaN 時，引發 `ValueError`。
+#
+# *範例。* 縮放 0.5、零點 1、2 位元、unsigned。整數碼 0、1、2、3 代表數值 -0.5、0、0.5、1。
+#
+# | x | -2 | -0.4 | 0.2 | 0.6 | 5 |
+# |---|---|---|---|---|---|
+# | 結果 | -0.5 | -0.5 | 0 | 0.5 | 1 |
+# | 梯度 | 0 | 1 | 1 | 1 | 0 |
+#
+# <details><summary>提示 1</summary>
+#
+# `x + (y - x).detach()` 的值是 `y`，梯度是 `x` 的梯度。
+#
+# <details><summary>提示 2</summary>
+#
+# 只有這樣的話，x 被截斷的地方也會有梯度通過。找出在 clamp 之前，整數碼就落在範圍內的位置。
+#
+# <details><summary>提示 3</summary>
+#
+# `torch.where(inside, x + (y - x).detach(), y.detach())`。或者寫一個 `torch.autograd.Function`。
 #
 # </details></details></details>
 
@@ -343,6 +443,15 @@ print("fake_quantize: good")
 # - The zero point moves the staircase left or right. The value 0 always has a level of its own.
 # - The red curve is *your* gradient: 1 on the stairs, 0 beyond them.
 
+# %% [markdown] lang="zh-TW"
+# ### 探索階梯與它的梯度
+#
+# 移動滑桿，觀察三件事。
+#
+# - 位元越多：階數越多，不被截斷的範圍也越大。
+# - 零點讓階梯向左或向右移動。數值 0 永遠有自己的一階。
+# - 紅色曲線是*你的*梯度：在階梯上是 1，在階梯之外是 0。
+
 
 # %%
 def plot_staircase(ax: plt.Axes, bits: int, scale: float, zero_point: int, signed: bool) -> None:
@@ -373,6 +482,12 @@ explorer(
 #
 # One weight, one step at a time. The target is 0.9, the grid has the step 0.5. We minimise
 # `(fake(w) - 0.9)²` with plain gradient descent, three ways.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：梯度決定了什麼
+#
+# 一個權重，一次走一步。目標是 0.9，格點的間距是 0.5。我們以單純的梯度下降最小化
+# `(fake(w) - 0.9)²`，共有三種方式。
 
 # %%
 target, step, rate = 0.9, 0.5, 0.02
@@ -412,6 +527,12 @@ plt.show()
 # the grid. This **oscillation** (振盪) is real in QAT too. A learning rate that falls to zero calms
 # it.
 
+# %% [markdown] lang="zh-TW"
+# 沒有估計器，什麼都不會動。若權重被取代，每一步都小於半階，一取整就消失了：同樣什麼都不會動。
+# 有浮點權重當影子時，小步就能累積起來。
+# 看看最後的部分：浮點權重在兩階的交界附近來回擺動，因為 0.9 不在格點上。這種**振盪** (oscillation)
+# 在 QAT 中也真的會發生。讓學習率下降到零，可以使它平息。
+
 # %% [markdown] written="why_straight_through" points=2
 # ### Written question 1 · 2 points
 #
@@ -432,6 +553,24 @@ plt.show()
 # to come back.
 # *One point for (a): zero almost everywhere, no learning. One point for (b): flat beyond the range,
 # weights that run away, or an equal argument.*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# 有位同學說：「直通估計器的梯度是錯的，所以 QAT 不可能有效。」
+# (a) Loss 對浮點權重*真正*的梯度是什麼？為什麼它沒有用處？
+# (b) 為什麼在值被截斷的地方把梯度設為 0，而不是像其他地方一樣設為 1？
+# 請說明遠在範圍之外的權重會發生什麼事。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 取整後的權重是浮點權重的階梯函數。它的導數幾乎處處為 0（在跳躍處則不存在），
+# 所以真正的梯度是 0，沒有任何權重會移動。估計器以穿過階梯的直線取代階梯：平均幾階來看，階梯確實像
+# `y = x` 一樣上升，所以方向雖然不精確，卻有用。
+# (b) 在值被截斷的地方，x 繼續移動時輸出不變：即使是平滑後的曲線，在那裡也是平的。若梯度為
+# 1，最佳化器會以為它改變了輸出。它可能把權重越推越遠，卻對 loss 毫無影響，
+# 而這個權重要走很多步才能回來。
+# *(a) 一分：幾乎處處為零，學不到東西。(b) 一分：範圍之外是平的，權重會跑掉，或同等的論點。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -470,6 +609,43 @@ plt.show()
 #
 # `x.detach().min()`. Do not start from 0: an average with 0 makes the first ranges far too small,
 # and a range such as [5, 6] wrong for a long time.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## B 部分：觀察激活值 (activations)
+#
+# 權重是已知的，所以隨時可以算出它們的縮放。激活值則隨每個批次重新出現。**觀察器** (observer)
+# 在網路訓練時觀察它們的範圍。
+#
+# ### 練習：`MovingAverageObserver` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 寫出 `class MovingAverageObserver(momentum)`，它是一個 `nn.Module`。
+#
+# - `forward(x)` 原封不動地回傳 x 本身，梯度也會通過。
+# - 在 **train** 模式，它更新自己的屬性 `low` 與 `high`，也就是最小值與最大值：
+#   `new = momentum * old + (1 - momentum) * batch`。**第一個批次直接採用**：這時還沒有舊值。
+# - 在 **eval** 模式，它只回傳 x。範圍保持不變。
+# - `low` 與 `high` 不保留梯度的計算圖。
+#
+# momentum 不在 [0, 1] 內時，引發 `ValueError`。
+#
+# *範例*，momentum 為 0.75。兩個批次的最大值依序為 4、8：`high` 先是 4，接著是 0.75 · 4 + 0.25 · 8 =
+# 5。
+#
+# <details><summary>提示 1</summary>
+#
+# `nn.Module` 有屬性 `self.training`。
+#
+# <details><summary>提示 2</summary>
+#
+# `self.register_buffer("low", torch.tensor(0.0))`：buffer 會隨模型一起儲存與複製，
+# 但最佳化器不會動它。可以用第二個 buffer 記住是否已經看過批次。
+#
+# <details><summary>提示 3</summary>
+#
+# `x.detach().min()`。不要從 0 開始：和 0 平均會讓最初的範圍太小，而像 [5, 6]
+# 這樣的範圍，則會錯很久。
 #
 # </details></details></details>
 
@@ -550,6 +726,12 @@ print("MovingAverageObserver: good")
 # batch in the middle is disturbed: an outlier. A high momentum forgives it; a low momentum
 # follows it.
 
+# %% [markdown] lang="zh-TW"
+# ### 探索 momentum
+#
+# 灰色長條是真實批次的範圍：已訓練網路中 `conv2` 的輸入。中間有一個批次受到干擾，出現離群值。高的
+# momentum 會容忍它，低的 momentum 則會跟著它走。
+
 # %%
 batch_inputs: list[torch.Tensor] = []
 hook = network.conv2.register_forward_hook(
@@ -608,6 +790,41 @@ explorer(plot_observer, momentum=(0.0, 0.99, 0.01, 0.9))
 #
 # `weight = fake_quantize(self.layer.weight, weight_scale(...), 0, self.weight_bits, True)` and
 # `F.linear(x, weight, self.layer.bias)`. No `.data`, no assignment to `self.layer.weight`.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：以量化訓練的層（量化感知層）
+#
+# ### 練習：`QATLinear` · ★★★☆ · 25 分鐘 · 6 分
+#
+# 寫出 `class QATLinear(layer, weight_bits, activation_bits)`，它是一個 `nn.Module`，包裝一個浮點的
+# `nn.Linear`。
+#
+# `forward(x)` 以**假量化的輸入** (`activation_bits`) 與**假量化的權重** (`weight_bits`)
+# 計算這一層。bias 保持浮點數。
+#
+# - 輸入的範圍來自觀察器：在 train 模式會移動，在 eval 模式則凍結。輸入可能是負的。
+# - 權重的縮放跟隨權重。你可以使用 `weight_scale`，或每個輸出通道各一個縮放。
+# - **浮點權重仍是參數**：最佳化器看到的是它，`forward` 不可覆寫它。取整後的權重在每次 `forward`
+#   重新計算。
+# - 要用哪種量化方式由你決定：對稱或非對稱，任何 momentum 都可以。
+#
+# bits 不在 2 .. 16 之內時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 保留這個層：`self.layer = layer`。這樣它的權重與 bias 也是你的模組的參數。
+#
+# <details><summary>提示 2</summary>
+#
+# 在 `forward` 中：先用觀察器，再用 `range_to_scale(observer.low, observer.high, bits)`，最後用
+# `fake_quantize(x, scale, zero_point, bits, False)`。
+#
+# <details><summary>提示 3</summary>
+#
+# `weight = fake_quantize(self.layer.weight, weight_scale(...), 0, self.weight_bits, True)` 與
+# `F.linear(x, weight, self.layer.bias)`。不要用 `.data`，也不要指派給 `self.layer.weight`。
 #
 # </details></details></details>
 
@@ -721,6 +938,22 @@ print("QATLinear: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`QATConv2d` · ★★☆☆ · 10 分鐘 · 4 分
+#
+# 寫出 `class QATConv2d(layer, weight_bits, activation_bits)`：同樣的事，對象換成
+# `nn.Conv2d`。**stride、padding 與 dilation** 都沿用該層的設定。沒有 bias 的層，仍然沒有 bias。
+#
+# <details><summary>提示 1</summary>
+#
+# 只有 `forward` 的最後一行不同。繼承你的 `QATLinear` 可以少打很多字。
+#
+# <details><summary>提示 2</summary>
+#
+# `F.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation)`。
+#
+# </details></details>
+
 
 # %% exercise="QATConv2d" difficulty=2 minutes=10
 class QATConv2d(QATLinear):
@@ -810,6 +1043,28 @@ print("QATConv2d: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ## D 部分：準備並訓練整個網路（準備與訓練）
+#
+# ### 練習：`prepare_qat` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 寫出 `prepare_qat(model, weight_bits, activation_bits)`。它回傳一個深層複製的副本，其中**每個**
+# `nn.Conv2d` 與 `nn.Linear` 都被包裝：包括第一層、最後一層，以及深藏在其他模組裡的層。
+# 其餘的都保持不變。副本處於 eval 模式。傳入的模型不可改變。
+#
+# bits 不在 2 .. 16 之內時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 先收集各層 (`list(model.named_modules())`)，再做替換：被包裝的層本身就是包裝模組的子模組，
+# 不可以再包裝一次。
+#
+# <details><summary>提示 2</summary>
+#
+# `model.set_submodule("features.0", wrapped)` 依名稱替換模組。
+#
+# </details></details>
+
 
 # %% exercise="prepare_qat" difficulty=2 minutes=15
 def prepare_qat(model: nn.Module, weight_bits: int, activation_bits: int) -> nn.Module:
@@ -885,6 +1140,21 @@ print("prepare_qat: good")
 #
 # </details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`train_qat` · ★★☆☆ · 10 分鐘 · 3 分
+#
+# 寫出 `train_qat(model, loader, epochs, lr)`：以交叉熵訓練一個*準備好*的模型。
+# 它回傳一個訓練好的深層複製副本，處於 eval 模式。傳入的模型不可改變，連它的觀察器也不行。`epochs=0`
+# 時，回傳一個相同的副本。
+#
+# `lr <= 0` 或 `epochs` 為負時，引發 `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 課程的 `train` 會執行迴圈，並檢查 `epochs` 與 `lr`。它是*就地*訓練，所以要給它一個副本。
+#
+# </details>
+
 
 # %% exercise="train_qat" difficulty=2 minutes=10
 def train_qat(model: nn.Module, loader: DataLoader, epochs: int, lr: float) -> nn.Module:
@@ -948,6 +1218,15 @@ print("train_qat: good")
 #
 # PyTorch ships the folding: `torch.nn.utils.fusion.fuse_conv_bn_eval`.
 
+# %% [markdown] lang="zh-TW"
+# ## E 部分：在 QAT 之前折疊批次正規化
+#
+# 在推論時，批次正規化 (batch normalisation) 只是每個通道的一個倍率與一個偏移。Notebook 3 把兩者折疊
+# (fold) 進它前面的卷積層。QAT 必須看到*將會儲存*的權重，也就是折疊後的權重。所以：**先折疊，
+# 再以量化訓練。**
+#
+# PyTorch 提供了折疊的功能：`torch.nn.utils.fusion.fuse_conv_bn_eval`。
+
 # %%
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -985,6 +1264,12 @@ plt.show()
 #
 # What if you do it the other way round? Quantize first, fold afterwards, and count.
 
+# %% [markdown] lang="zh-TW"
+# 折疊會把每個通道乘上各自的倍率，所以之後通道之間的差異更大：有些通道小於格點的間距。
+# 這就是為什麼折疊後的網路在位元少時受損嚴重，也因此它的 QAT 有東西可以修復。
+#
+# 如果順序反過來呢？先量化，再折疊，然後數一數。
+
 # %%
 on_grid = copy.deepcopy(network)
 with torch.no_grad():
@@ -1015,6 +1300,25 @@ print(f"  after folding  {len(too_late.conv2.weight.unique())}")
 # step after the integer layer. Or: fold during training (the library's way: the folded weight is
 # fake-quantized in each step), so that the trained weight is the folded one.
 # *One point for (a) with the reason, one for any sound way in (b).*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# (a) 上一個儲存格先把權重量化為 2 位元，之後才折疊。每個權重原本只有 4 種值，
+# 為什麼現在有這麼多不同的值？一個整數碼需要多少位元？
+# (b) 有一個含 Batch Norm 的網路以 QAT *從頭*訓練，Batch Norm 沒有折疊。它的準確率很好。
+# 請舉出一種仍能以整數權重執行它的方法。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 折疊把每個輸出通道乘上各自的浮點倍率 `gamma / sqrt(var + eps)`。每個通道的 4
+# 階變成 4 個*別的*階，所以 32 個通道最多有 4 x 32 種不同的值（所有的零仍相同：大約 3 x 32 +
+# 1）。它們不在共同的格點上：整個張量只用一個縮放時，大約需要 7 位元，否則就得再取整一次，
+# 失去訓練的成果。
+# (b) 讓每個通道有自己的縮放（逐通道量化，per-channel quantization）：倍率就併入該通道的縮放，2
+# 位元的整數碼保持不變。或者：把 Batch Norm 留作整數層之後的浮點步驟。或者：
+# 在訓練時折疊（函式庫的做法：每一步都對折疊後的權重做假量化），使訓練的權重就是折疊後的權重。
+# *(a) 連同理由一分，(b) 任何合理的方法一分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -1054,6 +1358,44 @@ print(f"  after folding  {len(too_late.conv2.weight.unique())}")
 #
 # `parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)` writes
 # `module(weight)` into the weight and leaves a plain layer behind.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## F 部分：PTQ 之後，使用凍結縮放 (frozen scales)
+#
+# 課程：*QAT 可以在 PTQ 之後作為微調權重的手段，或是直接加入在訓練過程中。差別在 PTQ 之後做 QAT
+# 要凍結縮放。*
+#
+# 這樣裝置的縮放就維持不變，改變的只有整數碼。
+#
+# ### 練習：`finetune_after_ptq` · ★★★☆ · 25 分鐘 · 5 分
+#
+# 寫出 `finetune_after_ptq(model, qparams, loader, epochs, lr)`。
+#
+# - `model` 是權重為浮點數的*一般*模型。`qparams` 說明 PTQ 如何量化權重：
+#   `{"conv1": (scale, zero_point, bits, signed), …}`。沒有列出的層保持浮點數。
+# - 訓練時，每個列出的層都以落在**它的凍結格點**上的權重計算。浮點權重以直通梯度學習。
+# - 它回傳一個*相同*架構的深層複製副本，處於 eval 模式，其中列出的權重**落在凍結的格點上**：每個都是
+#   `(code - zero_point) * scale`，code 是範圍內的整數。
+# - `epochs=0` 時，就是 PTQ 本身：取整後的權重。
+#
+# 這裡不量化激活值。層的名稱未知、bits 不在 2 .. 16 之內、`lr <= 0`，或 `epochs` 為負時，引發
+# `ValueError`。
+#
+# <details><summary>提示 1</summary>
+#
+# 以浮點數訓練、最後才取整是*不夠*的：loss 必須看到取整後的權重。
+#
+# <details><summary>提示 2</summary>
+#
+# `torch.nn.utils.parametrize.register_parametrization(layer, "weight", module)` 讓層以
+# `module(weight)` 計算，而浮點權重仍是參數。
+#
+# <details><summary>提示 3</summary>
+#
+# `parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)` 把
+# `module(weight)` 寫入權重，並留下一個一般的層。
 #
 # </details></details></details>
 
@@ -1172,6 +1514,16 @@ print("finetune_after_ptq: good")
 #   of `train_qat`, inputs in 8 bits. Beside it the same network in float with the same budget, and
 #   what PTQ makes of *that*.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：QAT 在 2 位元時恢復了多少
+#
+# 含 Batch Norm 的網路，經過折疊，權重為 2 位元（4 階）。三種方式，三個隨機種子：
+#
+# - 只做 **PTQ**；
+# - **PTQ 之後**，縮放凍結，以 6,000 張訓練影像訓練一個 epoch (`finetune_after_ptq`)；
+# - **從頭訓練**：一個含 Batch Norm 的*新*網路，權重隨機，先用 `prepare_qat`，再以 `train_qat`
+#   訓練兩個 epoch，輸入為 8 位元。旁邊是以相同預算訓練的同一個浮點網路，以及*它*經過 PTQ 的結果。
+
 # %%
 LAYERS = ("conv1", "conv2", "conv3", "fc")
 
@@ -1240,6 +1592,20 @@ plt.show()
 #
 # ### Measured: how many bits need QAT?
 
+# %% [markdown] lang="zh-TW"
+# 不論哪個隨機種子，一個 epoch 就挽回了大部分的損失；確切的數字會有一個百分點左右的差異。
+#
+# - PTQ 之後，浮點權重的起點很好，不好的只是格點。
+# - 從頭訓練時，QAT 需要與浮點訓練相同的預算，最後比它略低。浮點網路經過 PTQ 則掉得多很多。
+# - *誠實的說明。* 在更長的訓練中，凍結的縮放、每一步重新計算的縮放，以及學習得到的縮放，
+#   在這裡最多相差 1.3 個百分點，大多在隨機種子的變異範圍內。凍結的代價很小。
+#   這就是課程能夠推薦它的原因。
+# - *誠實的說明。* 若不用 `weight_scale` 而用單純的 min-max 縮放，2 位元 PTQ 只有
+#   10 %，而凍結這個縮放之後，QAT 幾乎無法恢復：我們的實驗中，以 12,000 張影像訓練一個 epoch 後是
+#   15 %。QAT 學的是*格點上*的權重。它無法修復一個不能改變、又沒有用的格點。
+#
+# ### 實測：多少位元才需要 QAT？
+
 # %%
 short_loader = make_loader(images[:4000], labels[:4000], batch_size=64, shuffle=True, seed=0)
 swept = {
@@ -1270,6 +1636,13 @@ for bits, (first, second) in sweep.items():
 #
 # Look into the weights. The float histogram is what QAT made of the shadow weights' *codes*: move
 # the slider and compare how many weights sit on each level before and after.
+
+# %% [markdown] lang="zh-TW"
+# 從 8 降到 6 位元，沒有什麼可以贏回來：PTQ 就夠了，而且不需要訓練。低於 4 位元時，QAT
+# 是唯一的方法。課程的表格也是這樣說的：*訓練成本增加；適用於精度敏感應用*。
+#
+# 看看權重裡面。浮點權重的直方圖，顯示 QAT 對影子權重的*整數碼*做了什麼：移動滑桿，
+# 比較前後各有多少權重落在每一階。
 
 
 # %%
@@ -1333,6 +1706,49 @@ explorer(plot_levels, bits=[2, 3, 4, 6], layer=["conv2", "conv1", "conv3", "fc"]
 #
 # PyTorch's CPU has no integer convolution. Float64 holds every whole number up to 2^53 exactly, so
 # `F.conv2d((q_x - z_x).double(), codes.double(), …)` is the integer sum, without any rounding.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## G 部分：轉換為整數
+#
+# 假量化以浮點數計算，它只是彩排。裝置儲存的是整數。
+#
+# ### 練習：`convert` · ★★★★ · 35 分鐘 · 5 分
+#
+# 寫出 `convert(model)`。它接收來自 `prepare_qat` 或 `train_qat`、且輸入範圍已知的模型。
+# 它回傳一個處於 eval 模式的模組，其中每個 QAT 層
+#
+# - 把權重存成**最多 8 位元的整數** (`torch.int8` 或 `torch.uint8`)。*不留下任何浮點權重*，
+#   不論是參數、buffer 還是屬性。bias 與縮放可以保持浮點數；
+# - 在 eval 模式下，給出**與假量化的層相同的輸出**，誤差在格點的一個間距以內。
+#
+# 模型的其餘部分保持不變。傳入的模型不可改變。這裡的 `weight_bits` 最多是 8；超過時引發
+# `ValueError`。
+#
+# *算術。* 輸入 `s_x (q_x - z_x)` 乘上權重 `s_w q_w`：
+#
+# $$y = s_x s_w \sum (q_x - z_x)\, q_w + b$$
+#
+# 總和是對整數計算的。每個輸出只需一次乘法，就回到浮點數。
+#
+# > **陷阱。** 卷積層填補的是*數值* 0。數值 0 的整數碼是 `z_x`，不是 0。先減去零點，再填補
+# > (padding)。
+#
+# <details><summary>提示 1</summary>
+#
+# 寫一個小模組，以 `register_buffer("codes", …)` 存放 int8 權重，再用它替換每個 QAT 層，做法和
+# `prepare_qat` 一樣。
+#
+# <details><summary>提示 2</summary>
+#
+# 整數碼是 `fake-quantized weight / scale` 取整後，再 `.to(torch.int8)`。要在轉型*之前*做
+# clamp：int8 會溢位繞回。
+#
+# <details><summary>提示 3</summary>
+#
+# PyTorch 在 CPU 上沒有整數卷積。Float64 能精確表示 2^53 以內的每個整數，所以
+# `F.conv2d((q_x - z_x).double(), codes.double(), …)` 就是整數和，沒有任何取整。
 #
 # </details></details></details>
 
@@ -1441,6 +1857,12 @@ print("convert: good")
 # QAT of the folded network with 4-bit weights and 4-bit inputs, then `convert`. Three questions: is
 # the accuracy the same? Are the outputs? How small is it?
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：轉換後的網路
+#
+# 對折疊後的網路做 QAT，權重 4 位元、輸入 4 位元，再用 `convert`。三個問題：準確率相同嗎？
+# 輸出相同嗎？它有多小？
+
 # %%
 prepared = prepare_qat(folded, 4, 4)
 with torch.no_grad():  # one pass in train mode only lets the observers see the inputs
@@ -1475,6 +1897,17 @@ print(f"4-bit codes, packed, would be {sum(t.numel() for t in codes.values()) //
 # - Your converted network is *not faster*: it computes in float64 to be exact. Speed needs int8
 #   kernels, see notebook 3.
 
+# %% [markdown] lang="zh-TW"
+# 輸出一致，只差浮點捨入誤差；若某個值恰好落在兩個整數碼的交界，則差一個間距。你訓練的是什麼，
+# 執行的就是什麼。
+#
+# 兩點誠實的說明。
+#
+# - int8 檔案把每個 4 位元的整數碼存在一整個位元組裡。把兩個整數碼打包進一個位元組，是 notebook 5
+#   的內容。
+# - 你轉換後的網路*並沒有比較快*：為了精確，它以 float64 計算。要加速需要 int8 的運算核心
+#   (kernel)，見 notebook 3。
+
 # %% [markdown] written="which_and_when" points=2
 # ### Written question 3 · 2 points
 #
@@ -1492,6 +1925,20 @@ print(f"4-bit codes, packed, would be {sum(t.numel() for t in codes.values()) //
 # *Half a point for each of (a) and (c), one point for (b) with its reason.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# 某公司有 (a) 一個要放上 8 位元晶片的語音模型，有 300 小時的訓練資料與一週的 GPU
+# 時間，(b) 同一個模型，要放上使用 2 位元權重的晶片，資料相同，(c) 一個買來的模型，要放上 8
+# 位元晶片，沒有訓練資料。在哪些情況你會用 QAT？哪些情況用 PTQ？請各說明理由，並引用你實測到的結果。
+#
+# ### BEGIN SOLUTION
+# *參考答案。* (a) 先做 PTQ：在我們的掃描中，8 位元毫無損失，而且只要幾分鐘；實測的損失太大時，才用
+# QAT。(b) QAT：在 2 位元時 PTQ 會崩潰，QAT 能救回來；資料與計算時間都有。可以在 PTQ 之後凍結縮放做
+# QAT，預算允許的話也可以從頭訓練。(c) PTQ：QAT 需要訓練資料；校正則只需少量沒有標籤的輸入。
+# *(a) 與 (c) 各半分，(b) 連同理由一分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## In practice
 #
@@ -1499,6 +1946,13 @@ print(f"4-bit codes, packed, would be {sum(t.numel() for t in codes.values()) //
 # `torch.fake_quantize_per_tensor_affine`. It is the same thing, straight-through gradient included.
 # (It multiplies by `1 / scale` where you divide. So a value that lies exactly on the border of two
 # levels may fall to the other side.)
+
+# %% [markdown] lang="zh-TW"
+# ## 業界的做法
+#
+# 兩個比較。先比數值：PyTorch 把假量化做成一個快速的運算，`torch.fake_quantize_per_tensor_affine`。
+# 它做的是同一件事，連直通梯度也相同。（你用除法的地方，它是乘上 `1 / scale`。
+# 所以恰好落在兩階交界的值，可能會歸到另一邊。）
 
 # %%
 x = (3 * torch.randn(100_000, generator=torch.Generator().manual_seed(0))).requires_grad_(True)
@@ -1529,6 +1983,15 @@ for bits, zero_point, signed in ((8, 0, True), (4, 5, False), (2, 0, True)):
 #
 # We ask it for 3-bit weights and 8-bit inputs, and give your `prepare_qat` the same task and the
 # same 4,000 images.
+
+# %% [markdown] lang="zh-TW"
+# 接著是完整的流程：用 **torchao** 做 QAT，PyTorch 自己的量化功能已經移到這個函式庫。
+# （`torch.ao.quantization` 仍可使用，但它已宣布將被移除。）
+#
+# torchao 取得模型的*計算圖* (`torch.export`)，自行找出卷積與 Batch Norm，**在訓練的同時折疊它們**，
+# 並在每個權重與每個輸入放上假量化器。所以你做過的事，它一行就完成。它的權重每個通道各有一個縮放。
+#
+# 我們請它使用 3 位元權重與 8 位元輸入，並給你的 `prepare_qat` 相同的任務與相同的 4,000 張影像。
 
 # %%
 warnings.filterwarnings("ignore")
@@ -1614,6 +2077,14 @@ print(f"torchao, QAT        {library_accuracy:.1%}   {library_seconds:.0f} s, ex
 # of the fake-quantized model to 0.2 points at 8 bits), but it took minutes on a small CPU.
 # Real int8 speed is the subject of notebook 3.
 
+# %% [markdown] lang="zh-TW"
+# 兩者都把網路救了回來，結果相差幾個百分點以內。它們的細節不完全相同：torchao 使用逐通道的 min-max
+# 縮放，並在每一步折疊 Batch Norm；你的則是每層一個縮放，網路也已事先折疊。
+#
+# *我們略過的部分。* `convert_pt2e` 可以產生 torchao 的整數模型。它可以運作（8
+# 位元時，準確率與假量化的模型相差 0.2 個百分點以內），但在小型 CPU 上花了好幾分鐘。真正的 int8
+# 速度是 notebook 3 的主題。
+
 # %% [markdown]
 # ## Summary
 #
@@ -1637,6 +2108,26 @@ print(f"torchao, QAT        {library_accuracy:.1%}   {library_seconds:.0f} s, ex
 # | computing time | seconds | an epoch or so | a whole training |
 # | scales | computed once | frozen | follow the weights |
 # | useful at | 8 bits, 6 bits | 4 bits and below | 4 bits and below |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **假量化**先量化再反量化：loss 看得到取整。
+# - **直通估計器** (STE) 以直線的梯度取代階梯的梯度：在第一階與最後一階之間為 1，值被截斷的地方為
+#   0。
+# - **浮點權重留在影子中**學習。取整後的權重每次重新產生。
+# - **觀察器**在 train 模式追蹤激活值的範圍。第一個批次直接採用。在 eval 模式，範圍是凍結的。
+# - **先折疊 Batch Norm**：QAT 必須看到將會儲存的權重。
+# - **PTQ 之後，縮放是凍結的**：改變的只有整數碼。**從頭訓練**時，縮放隨權重移動。
+# - 在 8 位元時，QAT 沒有任何好處。在 2 位元時，它贏回 PTQ 失去的大部分。
+# - 最後**轉換**：int8 整數碼，輸出與訓練時相同，誤差在一個間距以內。
+#
+# | | PTQ | PTQ 之後做 QAT | 從頭做 QAT |
+# |---|---|---|---|
+# | 需要訓練資料 | 少量輸入 | 是 | 是 |
+# | 計算時間 | 數秒 | 一個 epoch 左右 | 整個訓練 |
+# | 縮放 | 計算一次 | 凍結 | 跟隨權重 |
+# | 適用於 | 8 位元、6 位元 | 4 位元以下 | 4 位元以下 |
 
 # %% [markdown]
 # ## Exam practice
@@ -1689,5 +2180,51 @@ print(f"torchao, QAT        {library_accuracy:.1%}   {library_seconds:.0f} s, ex
 # <details><summary>Answer</summary>
 #
 # PTQ: b. QAT after PTQ: c. QAT from scratch: a.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 使用直通估計器的假量化，signed 3 位元整數碼為 -4 .. 3，縮放為 0.5，在 x = 1.2、x = -1.9 與
+# x = 2.4 的梯度各是多少？
+#
+# <details><summary>答案</summary>
+#
+# 階從 -2 到 1.5。1.2 與 -1.9 在兩者之間：梯度為 1。2.4 被截斷：梯度為 0。
+#
+# </details>
+#
+# **2.** 關於 QAT，哪些敘述正確？(a) 網路訓練時，權重以整數儲存。(b) 浮點權重保留下來並持續更新。
+# (c) PTQ 之後，縮放是凍結的。(d) QAT 不需要訓練資料。
+#
+# <details><summary>答案</summary>
+#
+# (b) 與 (c)。網路以*取整後*的浮點數計算；轉換之後才是整數。QAT 是訓練，所以需要訓練資料。
+#
+# </details>
+#
+# **3.** 一個移動平均觀察器的 momentum 為 0.9。前三個批次的最大值是 2、4、12。之後 `high` 是多少？
+#
+# <details><summary>答案</summary>
+#
+# 第一個批次：2。接著 0.9 · 2 + 0.1 · 4 = 2.2。再接著 0.9 · 2.2 + 0.1 · 12 = **3.18**。
+#
+# </details>
+#
+# **4.** 請依序排列：(a) 轉換為整數 (b) 折疊 Batch Norm (c) 以假量化訓練 (d) 以假量化器包裝各層。
+#
+# <details><summary>答案</summary>
+#
+# b、d、c、a。
+#
+# </details>
+#
+# **5.** 將技術與性質配對。技術：PTQ、PTQ 之後做 QAT、從頭做 QAT。性質：
+# (a) 縮放在整個訓練過程中跟隨權重 (b) 不訓練，位元少時損失一些準確率 (c) 縮放凍結，微調權重。
+#
+# <details><summary>答案</summary>
+#
+# PTQ：b。PTQ 之後做 QAT：c。從頭做 QAT：a。
 #
 # </details>
