@@ -44,6 +44,37 @@
 #   above 16, an unknown name, a percentile outside 0 to 100, a negative count, an input with NaN.
 # - Layers are `nn.Linear`, `nn.Conv2d` without groups, and `nn.BatchNorm2d`.
 
+# %% [markdown] lang="zh-TW"
+# # 3 訓練後量化 (post-training quantization)
+#
+# 訓練好的網路用 32 個位元儲存每個數字。只用 8 個位元，表現幾乎一樣好。**量化** (quantization)
+# 就是把這些數字換成小格線上的整數。**訓練後**的意思是：完全不再訓練，只要看幾張影像就夠了。
+#
+# 學完之後，你能
+#
+# - 用正確的單位計算模型的大小；
+# - 實作**對稱** (symmetric) 與**非對稱** (asymmetric) 量化，包括逐張量 (per tensor) 與逐通道
+#   (per channel)；
+# - 用三種方法**校準** (calibrate) 激活值 (activation) 的範圍，並說出什麼時候有差別；
+# - 像小型裝置那樣，**只用整數**計算一層；
+# - 量化整個網路，並測量準確率、實際的位元組數與實際的速度。
+#
+# **怎麼進行：** 先讀說明，在 TODO 的地方寫下答案，再執行下方的檢查。檢查沒通過時，
+# 會告訴你預期什麼、得到什麼，以及通常的原因。提示是摺疊的：一次打開一個就好。
+# 每個實驗都需要它上方的練習。
+#
+# **處處適用的規則：**
+#
+# - 函式不更動它的任何引數。
+# - 接收模型並回傳模型的函式，要在深層複製 (deep copy) 的副本上工作，並以 eval
+#   模式回傳。呼叫者的模型、梯度，以及每個子模組的 train/eval 模式，都維持原樣。
+# - Loader 產生 `(images, labels)`。各層的名稱與 `model.named_modules()` 相同：`"conv1"`。
+# - **對稱**量化的整數碼 (code) 是有號的 (signed)，從 -2^(b-1) 到
+#   2^(b-1) - 1。**非對稱**量化的整數碼是無號的 (unsigned)，從 0 到 2^b - 1。
+# - 不合理的引數要引發 `ValueError`，訊息中要指出是哪個引數：位元數小於 2 或大於
+#   16、未知的名稱、不在 0 到 100 之間的百分位數、負的數量、含 NaN 的輸入。
+# - 層是指 `nn.Linear`、沒有分組 (groups) 的 `nn.Conv2d`，以及 `nn.BatchNorm2d`。
+
 # %% define
 import copy
 
@@ -60,6 +91,11 @@ from course_utils.evaluation import accuracy, predict
 # Some helpers are given. `require(condition, message)` rejects an argument, and `is_rejected` is
 # for the checks. `check_bits(bits)` and `check_numbers(x)` reject impossible bits and NaN.
 # `layers_of(model)` finds the conv and linear layers by name.
+
+# %% [markdown] lang="zh-TW"
+# 這裡先給一些輔助函式。`require(condition, message)` 用來拒絕引數，`is_rejected`
+# 是給檢查用的。`check_bits(bits)` 與 `check_numbers(x)` 會拒絕不合理的位元數與
+# NaN。`layers_of(model)` 依名稱找出卷積層 (convolution) 與全連接層 (linear)。
 
 
 # %% define
@@ -141,6 +177,18 @@ for name, model in (("LeNet", lenet), ("BatchNormCNN", batch_norm_cnn)):
 # **asymmetric** ruler. It fits the numbers from the smallest to the largest.
 # Both have 3 bits here. Look at the marks that no number uses.
 
+# %% [markdown] lang="zh-TW"
+# ## 想法：一把刻度很少的尺
+#
+# 在這些數字上放一把尺。每個數字都移到最近的刻度。然後只需要儲存是*哪一個*刻度：一個小整數，
+# 也就是**整數碼** (code)。
+#
+# 一把尺由兩個數字決定。**縮放係數** (scale) 是相鄰兩個刻度的間距。**零點** (zero point) 是數值 0
+# 的整數碼。
+#
+# 左圖：**對稱**的尺。零在正中間，整數碼是 0。右圖：**非對稱**的尺。它剛好涵蓋最小到最大的數字。
+# 這裡兩把尺都是 3 位元。看看哪些刻度沒有任何數字用到。
+
 # %%
 example = np.array([-1.0, -0.35, 0.0, 0.2, 0.9, 1.4, 2.5])
 rulers = {
@@ -184,6 +232,19 @@ plt.show()
 # | zero point | 0 | code of the number 0 |
 # | used for | weights | activations after ReLU |
 
+# %% [markdown] lang="zh-TW"
+# 寫成公式，數值 x 的整數碼是 q：
+#
+# $$q = \mathrm{clamp}\big(\mathrm{round}(x / \text{scale}) + \text{zero point}\big)
+# \qquad x \approx (q - \text{zero point}) \cdot \text{scale}$$
+#
+# | | 對稱 | 非對稱 |
+# |---|---|---|
+# | 整數碼 | 有號 | 無號 |
+# | scale | max abs(x) / (2^(b-1) - 1) | (high - low) / (2^b - 1) |
+# | zero point | 0 | 數值 0 的整數碼 |
+# | 用於 | 權重 | ReLU 之後的激活值 |
+
 # %% [markdown]
 # ## Part A: the arithmetic of model size
 #
@@ -200,6 +261,24 @@ plt.show()
 # <details><summary>Hint 1</summary>
 #
 # Bits, then bytes, then MiB: two divisions.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## A 部分：模型大小的算術
+#
+# ### 練習：`model_size_mib` · ★☆☆☆ · 5 分鐘 · 2 分
+#
+# 請寫 `model_size_mib(num_parameters, bits)`：每個參數用 `bits` 個位元時，模型有多少
+# **MiB**。一個位元組 (byte) 有 8 個位元 (bit)。一個 MiB 是 2^20 = 1,048,576 個位元組。（一個 MB 是
+# 1,000,000 個位元組。）不要捨入。這裡的 `bits` 可以到 64：float32 就有 32。參數個數為負，或 `bits`
+# 小於 1，要引發 `ValueError`。
+#
+# *例：* 2^20 個 8 位元的參數：1.0。
+#
+# <details><summary>提示 1</summary>
+#
+# 先算位元，再算位元組，再算 MiB：除兩次。
 #
 # </details>
 
@@ -246,6 +325,10 @@ print("model_size_mib: good")
 # > **A word on the slide.** It says: 'about ten million parameters … 381.47 MB before … 95.37 MB
 # > after'. Put the numbers in yourself.
 
+# %% [markdown] lang="zh-TW"
+# > **投影片上的一句話。** 投影片寫：「參數量約有一千萬左右，壓縮前需要大約 381.47 MB，壓縮後只需要
+# > 95.37 MB」。請自己把數字代進去。
+
 # %%
 print("parameters      32 bits        8 bits     ratio")
 for count in (10_000_000, 100_000_000, measures.count_parameters(lenet)):
@@ -255,6 +338,10 @@ for count in (10_000_000, 100_000_000, measures.count_parameters(lenet)):
 # %% [markdown]
 # The slide's two sizes belong to **100 million** parameters, and the unit is MiB. Ten million take
 # 38.15 MiB. The ratio, 4, is right.
+
+# %% [markdown] lang="zh-TW"
+# 投影片上的兩個大小屬於 **1 億** (100 million) 個參數，而且單位是 MiB。一千萬個參數是
+# 38.15 MiB。比例 4 倍是對的。
 
 # %% [markdown]
 # ## Part B: scale and zero point
@@ -275,6 +362,27 @@ for count in (10_000_000, 100_000_000, measures.count_parameters(lenet)):
 # <details><summary>Hint 2</summary>
 #
 # `.item()` turns a tensor with one element into a Python number.
+#
+# </details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## B 部分：scale 與 zero point
+#
+# ### 練習：`symmetric_scale` · ★☆☆☆ · 10 分鐘 · 3 分
+#
+# 請寫 `symmetric_scale(x, bits)`：max abs(x) / (2^(bits-1) - 1)，整個張量只有一個
+# **Python float**。8 位元時，絕對值最大的數字得到整數碼 127（或 -127）。整數碼 -128
+# 不使用。全為零的張量，scale 是 **1.0**。位元數不在 2 .. 16 或含有 NaN 時，要引發 `ValueError`。
+#
+# *例：* `[-6.0, 1.0, 3.0]`，3 位元：6 / 3 = 2.0。
+#
+# <details><summary>提示 1</summary>
+#
+# 絕對值最大的可能是負數：`x.abs().max()`。
+#
+# <details><summary>提示 2</summary>
+#
+# `.item()` 把單一元素的張量變成 Python 的數字。
 #
 # </details></details>
 
@@ -355,6 +463,37 @@ print("symmetric_scale: good")
 # <details><summary>Hint 3</summary>
 #
 # `round(-low / scale)`. `int()` would cut instead. If low == high, both are 0.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ### 練習：`asymmetric_scale_zero_point` · ★★☆☆ · 15 分鐘 · 5 分
+#
+# 請寫 `asymmetric_scale_zero_point(x, bits)`。它回傳 `(scale, zero_point)`：一個 Python float
+# 與一個 int。
+#
+# - 範圍是 [min(x), max(x)]，並且**延伸到包含 0**。這樣數值 0 一定有準確的整數碼：零很常見（ReLU、
+#   padding），而且必須維持是零。
+# - scale = (high - low) / (2^bits - 1)。
+# - zero_point = 數值 0 的整數碼，捨入成整數。它落在 0 .. 2^bits - 1 之中。
+# - 全為零的張量，scale 是 1.0，zero point 落在上述範圍內即可。
+#
+# *例：* `[-1.0, 2.5]`，3 位元：scale 是 3.5 / 7 = 0.5，zero point 是 2。
+#
+# *陷阱：* 像 `[2.0, 6.0]` 這樣的資料全是正數。若不延伸範圍，zero point
+# 會是負的，落在整數碼之外。延伸之後：low = 0，scale = 6 / (2^bits - 1)，zero point 是 0。
+#
+# <details><summary>提示 1</summary>
+#
+# `low = min(x.min().item(), 0.0)`，high 也用同樣的方法。
+#
+# <details><summary>提示 2</summary>
+#
+# `low` 的整數碼必須是 0：0 = low / scale + zero_point。
+#
+# <details><summary>提示 3</summary>
+#
+# `round(-low / scale)`。用 `int()` 則會截斷。若 low == high，兩者都是 0。
 #
 # </details></details></details>
 
@@ -448,6 +587,33 @@ print("asymmetric_scale_zero_point: good")
 #
 # </details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`quantize` · ★★☆☆ · 15 分鐘 · 5 分
+#
+# 請寫 `quantize(x, scale, zero_point, bits, signed)`，回傳整數碼：
+#
+# > clamp(round_half_even(x / scale) + zero_point)
+#
+# - **剛好一半時取偶數** (round half to even)：0.5 → 0、1.5 → 2、2.5 → 2。`torch.round` 就是這樣。
+# - **飽和** (saturate)：有號的整數碼停在 -2^(bits-1) 與 2^(bits-1) - 1，無號的停在 0 與
+#   2^bits - 1。
+# - 8 位元以下（含），結果是 `torch.int8`（有號）或 `torch.uint8`（無號）；超過則是 `torch.int32`。
+# - scale 與 zero point 是數字，或是能與 x 廣播 (broadcast) 的張量（逐通道）。
+# - 位元數不在 2 .. 16，或 x 含有 NaN 時，要引發 `ValueError`。
+#
+# *陷阱：* `torch.tensor(200.0).to(torch.int8)` 是 -56：轉型 (cast) 會**繞回** (wrap around)。要先
+# clamp。
+#
+# <details><summary>提示 1</summary>
+#
+# 四個步驟依序是：相除並捨入、相加、clamp、轉型。
+#
+# <details><summary>提示 2</summary>
+#
+# `low = -(2 ** (bits - 1)) if signed else 0`，以及 `high = low + 2**bits - 1`。
+#
+# </details></details>
+
 
 # %% exercise="quantize" difficulty=2 minutes=15
 def quantize(
@@ -527,6 +693,20 @@ print("quantize: good")
 #
 # </details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`dequantize` · ★☆☆☆ · 5 分鐘 · 2 分
+#
+# 請寫 `dequantize(q, scale, zero_point)`，也就是**反量化** (dequantize)：(q - zero_point) * scale，
+# 型別是 `torch.float32`。
+#
+# *陷阱：* `q` 是 int8 或 uint8。在 PyTorch 中 `uint8 - int` 仍是 uint8，所以 1 - 3 在那裡是 254。
+#
+# <details><summary>提示 1</summary>
+#
+# 在相減*之前*，先轉成較寬的型別：`q.to(torch.int32)`。
+#
+# </details>
+
 
 # %% exercise="dequantize" difficulty=1 minutes=5
 def dequantize(
@@ -571,6 +751,14 @@ print("dequantize: good")
 # **weights** of `conv2`: on both sides of 0. The vertical lines are the marks of a 4-bit ruler.
 #
 # Then choose the bits yourself. Which scheme wastes half of its marks, and where?
+
+# %% [markdown] lang="zh-TW"
+# ### 對稱與非對稱的比較：連同格線畫出來
+#
+# 上圖：進入 LeNet 的 `fc2` 的**激活值**，在 ReLU 之後，所以不為負。下圖：`conv2`
+# 的**權重**，分佈在 0 的兩側。垂直線是 4 位元的尺的刻度。
+#
+# 接著自己選擇位元數。哪一種方法浪費了一半的刻度？在哪裡浪費的？
 
 
 # %%
@@ -628,6 +816,11 @@ explorer(plot_grid, tensor=list(tensors), bits=(2, 8, 1, 3), scheme=["symmetric"
 # - Weights lie on both sides. The asymmetric ruler gains little there, and a zero point costs
 #   extra work (you will see it in the integer layer). So weights are usually symmetric.
 
+# %% [markdown] lang="zh-TW"
+# - 在 ReLU 之後，沒有任何數字會用到對稱尺的負半邊：浪費了一個位元。
+# - 權重分佈在兩側。非對稱的尺在這裡幾乎沒有好處，而 zero point 還要多做一些計算（在整數層會看到）。
+#   所以權重通常用對稱量化。
+
 # %% [markdown] written="zero_exactly" points=2
 # ### Written question 1 · 2 points
 #
@@ -645,6 +838,22 @@ explorer(plot_grid, tensor=list(tensors), bits=(2, 8, 1, 3), scheme=["symmetric"
 # at 0.5.
 # *Half a point for (a), half a point for each of two places, half a point for the systematic
 # error.*
+# ### END SOLUTION
+
+# %% [markdown] lang="zh-TW"
+# ### 問答題 1 · 2 分
+#
+# 一位同事讓範圍維持 [min, max]，沒有延伸到包含零。她的資料落在 [0.5, 2.0]。(a) 這樣得到什麼好處？
+# (b) 請舉出 CNN 中會出現數值 0 的兩個地方，並說明當 0 沒有準確的整數碼時，那裡會出什麼問題。
+#
+# ### BEGIN SOLUTION
+# *參考答案：* (a) 刻度更密：間距是 1.5 / 255，而不是 2.0 / 255，捨入誤差少四分之一。
+# (b) 卷積層的零填補 (zero padding)，以及 ReLU 之後的零（還有死通道、被 dropout
+# 或剪枝歸零的權重）。每個 0 都變成一個小而固定、正負號相同的誤差，出現在成千上萬個位置，
+# 所以誤差不會互相抵消，而是累加成該層輸出的偏移。而且範圍是 [0.5, 2] 時，zero point
+# 會是負的，落在整數碼之外：0 會飽和成 0.5。
+#
+# *(a) 半分，兩個地方各半分，指出是系統性誤差再得半分。*
 # ### END SOLUTION
 
 # %% [markdown]
@@ -675,6 +884,34 @@ explorer(plot_grid, tensor=list(tensors), bits=(2, 8, 1, 3), scheme=["symmetric"
 # <details><summary>Hint 3</summary>
 #
 # `torch.where(largest > 0, …, 1.0)` for the dead channels.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## C 部分：逐張量或逐通道
+#
+# ### 練習：`symmetric_scale_per_channel` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 同一層中，某個輸出通道的權重可能是另一個通道的十倍大。若全部共用一個
+# scale，權重小的通道只分到幾個整數碼。
+#
+# 請寫 `symmetric_scale_per_channel(weight, bits, axis=0)`：形狀為 (C,) 的張量，沿著 `axis`
+# 的每一片各有一個對稱的 scale。在卷積層與全連接層中，axis 0 是輸出通道。**死通道** (dead channel，
+# 全為零) 的 scale 是 1.0。位元數不在 2 .. 16 或含有 NaN 時，要引發 `ValueError`。
+#
+# *例：* `[[-6., 3.], [0., 0.]]`，3 位元：`[2., 1.]`。axis=1 時也是 `[2., 1.]`，但原因不同。
+#
+# <details><summary>提示 1</summary>
+#
+# 把該 axis 移到最前面，整理成每個通道一列的矩陣，再取每一列的最大值。
+#
+# <details><summary>提示 2</summary>
+#
+# `weight.abs().movedim(axis, 0).reshape(weight.shape[axis], -1).amax(dim=1)`
+#
+# <details><summary>提示 3</summary>
+#
+# 死通道用 `torch.where(largest > 0, …, 1.0)` 處理。
 #
 # </details></details></details>
 
@@ -768,6 +1005,39 @@ print("symmetric_scale_per_channel: good")
 #
 # </details></details></details>
 
+# %% [markdown] lang="zh-TW"
+# ### 練習：`fold_batch_norm` · ★★☆☆ · 15 分鐘 · 4 分
+#
+# 在 eval 模式下，**批次正規化** (batch normalisation) 對每個通道只是一次乘法與一次加法。
+# 所以可以把它**摺疊** (fold) 進前面的卷積層，它就消失了：少一層要計算，也少一層要量化。
+#
+# $$\text{BN}(z) = \frac{z - \text{mean}}{\sqrt{\text{var} + \varepsilon}}\,\gamma + \beta
+# \quad\Rightarrow\quad w' = w \cdot g,\quad b' = (b - \text{mean}) \cdot g + \beta,\quad
+# g = \frac{\gamma}{\sqrt{\text{var} + \varepsilon}}$$
+#
+# 請寫 `fold_batch_norm(conv, bn) -> nn.Conv2d`：一個**新的**卷積層，它的輸出等於 eval 模式下的
+# `bn(conv(x))`。
+#
+# - mean 與 var 用的是**累計的** (running) 統計量，不論 `bn` 處於哪種模式。
+# - 卷積層可能沒有 bias；那時 b = 0。新的層一定有 bias。
+# - `affine=False` 表示 γ = 1、β = 0。
+# - stride、padding 與 dilation 維持不變。
+#
+# <details><summary>提示 1</summary>
+#
+# `folded = copy.deepcopy(conv)` 會保留 stride、padding 與 dilation。接著把 `weight` 與 `bias`
+# 換成新的 `nn.Parameter`。
+#
+# <details><summary>提示 2</summary>
+#
+# g 的形狀是 (C_out,)。要與形狀 (C_out, C_in, H, W) 的權重相乘，它需要 (C_out, 1, 1, 1) 的形狀。
+#
+# <details><summary>提示 3</summary>
+#
+# `affine=False` 時 `bn.weight is None`；沒有 bias 時 `conv.bias is None`。
+#
+# </details></details></details>
+
 
 # %% exercise="fold_batch_norm" difficulty=2 minutes=15
 def fold_batch_norm(conv: nn.Conv2d, bn: nn.BatchNorm2d) -> nn.Conv2d:
@@ -839,6 +1109,11 @@ print("fold_batch_norm: good")
 # Only the weights are quantized here, symmetrically, at 8 down to 2 bits.
 # Guess first: which of the two networks needs per-channel scales?
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：逐張量與逐通道的比較
+#
+# 這裡只量化權重，用對稱量化，從 8 位元到 2 位元。先猜猜看：這兩個網路中，哪一個需要逐通道的 scale？
+
 
 # %%
 def fold_batch_norm_cnn(model: nn.Module) -> nn.Module:
@@ -901,6 +1176,16 @@ for name, model in networks.items():
 #   to 88.7) against 90.4 % per channel (90.0 to 90.7).
 # - At 2 bits the symmetric min-max ruler has only -max, 0 and max. Almost every weight becomes 0.
 
+# %% [markdown] lang="zh-TW"
+# - 8 位元時一切正常，而且完全沒有再訓練。
+# - **摺疊後的網路說明了為什麼要有逐通道的 scale。** 摺疊把每個通道乘上各自的
+#   g，所以同一層的通道大小不一。3 位元時，逐通道的 scale 高出約 20 個百分點。LeNet
+#   沒有批次正規化，看不出這個效果。
+# - *老實說：* 從幾個位元開始看得出差別，取決於訓練。這個檢查點 (checkpoint) 在
+#   4 位元時，兩種方式都撐得住。另外三個用其他隨機種子訓練的網路，在 4 位元時逐張量是 84.6 %（80.0
+#   到 88.7），逐通道是 90.4 %（90.0 到 90.7）。
+# - 2 位元時，對稱的 min-max 尺只有 -max、0 與 max。幾乎所有權重都變成 0。
+
 # %% [markdown]
 # ## Part D: calibration (校準)
 #
@@ -947,6 +1232,53 @@ for name, model in networks.items():
 # `np.percentile(values.numpy(), [100 - percentile, percentile])` has no limit on the size;
 # `torch.quantile` has one. For "mse": for each factor, quantize and dequantize the values with the
 # range (factor * low, factor * high), and keep the best.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## D 部分：校準 (calibration)
+#
+# 權重是已知的。**激活值**則不是：它取決於影像。所以我們讓網路看幾百張影像，記下進入每一層的數值，
+# 再固定範圍。這就是**校準**。
+#
+# 用哪個範圍？有三種答案：
+#
+# - **minmax**：從看過的最小值到最大值。什麼都不切掉。一個離群值 (outlier) 就會為所有的值把尺拉長。
+# - **percentile**（百分位數）：兩側最外面的值都切掉。
+# - **mse**：試很多個範圍，留下量化後均方誤差 (mean squared error) 最小的那個。
+#
+# ### 練習：`calibrate` · ★★★☆ · 30 分鐘 · 6 分
+#
+# 請寫 `calibrate(model, loader, method="minmax", percentile=99.9, bits=8)`。它回傳
+# `{layer name: (low, high)}`：每個卷積層與全連接層的**輸入**的範圍，要看過 loader
+# 的**所有**影像，且模型處於 eval 模式。
+#
+# - `"minmax"`：最小值與最大值。
+# - `"percentile"`：雙側。low 是第 (100 - percentile) 百分位數，high 是第 percentile 百分位數。
+# - `"mse"`：用 `bits` 個位元做非對稱量化時，均方誤差最小的範圍。只有 `"mse"` 會用到 `bits`。把
+#   min-max 範圍縮小，試大約 50 種就夠好了。
+# - 未知的方法，或百分位數不在 0 .. 100 時，要引發 `ValueError`。
+# - 之後模型要和原來一樣：不留下 hook，也不改變模式。
+#
+# *陷阱：* 只看了一個批次。hook 留在模型上，讓它從此變慢。記錄成了該層的*輸出*。
+#
+# <details><summary>提示 1</summary>
+#
+# `layer.register_forward_pre_hook(function)` 會在該層執行之前呼叫
+# `function(layer, inputs)`。`inputs` 是 tuple：你要的是 `inputs[0]`。它回傳一個 handle，上面有
+# `.remove()`。若在模型的深層複製上做，就不會留下任何東西。
+#
+# <details><summary>提示 2</summary>
+#
+# 把輸入收集在「值為 list 的 dict」裡。迴圈結束後，用 `torch.cat`
+# 把每一層攤平的數值接起來。在迴圈中，lambda 必須提早綁定名稱：
+# `lambda layer, inputs, name=name: …`。
+#
+# <details><summary>提示 3</summary>
+#
+# `np.percentile(values.numpy(), [100 - percentile, percentile])` 對大小沒有限制；`torch.quantile`
+# 則有。至於 "mse"：對每個倍率，用範圍 (factor * low, factor * high)
+# 把數值量化再反量化，留下最好的。
 #
 # </details></details></details>
 
@@ -1049,6 +1381,11 @@ print("calibrate: good")
 # The histogram shows what enters a layer of the folded network (log scale: see the long tail).
 # The legend tells the mean squared error of each range.
 
+# %% [markdown] lang="zh-TW"
+# ### 探索：三種方法各選了什麼
+#
+# 直方圖顯示進入摺疊後網路某一層的數值（對數刻度：看看那條長尾巴）。圖例寫出每個範圍的均方誤差。
+
 
 # %%
 few_images = make_loader(images[:100], labels[:100], batch_size=100)
@@ -1121,6 +1458,39 @@ explorer(plot_ranges, layer=["conv2", "conv3", "fc", "conv1"], bits=[3, 2, 4, 6,
 #
 # `quantized.set_submodule(name, QuantizedLayer(layer, scale, zero_point, activation_bits))` puts
 # the new layer in the old one's place.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## E 部分：整個網路
+#
+# ### 練習：`quantize_model` · ★★★☆ · 25 分鐘 · 6 分
+#
+# 請寫 `quantize_model(model, loader, weight_bits, activation_bits, per_channel, method="minmax")`：
+# 任何模型的副本，其中**每個**卷積層與全連接層都用量化後的數值運作。
+#
+# - 每個這樣的層，**輸入**要量化：非對稱、`activation_bits` 個位元，用 `calibrate`
+#   找到的**靜態** (static) 範圍。靜態的意思是：現在就固定，之後每張影像都相同；超出範圍的值會飽和。
+# - **權重**要量化：對稱、`weight_bits` 個位元，逐通道 (axis 0) 或逐張量。
+# - **bias** 維持浮點數。
+# - 第一層與最後一層也包括在內。深層複製，eval 模式。位元數不合理時，要引發 `ValueError`。
+#
+# 這是一種**模擬** (simulation)：整數碼立刻變回浮點數，層以浮點數計算。
+# 得到的數值與真正量化的層完全相同。下面給了單一層的類別，要不要用由你決定。
+#
+# <details><summary>提示 1</summary>
+#
+# 先在副本上校準。然後走訪 `layers_of(quantized).items()`。
+#
+# <details><summary>提示 2</summary>
+#
+# 範圍就是兩個數字：`asymmetric_scale_zero_point(torch.tensor([low, high]), bits)`。逐通道時，把
+# scale 的形狀變成 (C, 1) 或 (C, 1, 1, 1)。
+#
+# <details><summary>提示 3</summary>
+#
+# `quantized.set_submodule(name, QuantizedLayer(layer, scale, zero_point, activation_bits))`
+# 把新的層放到舊的層的位置。
 #
 # </details></details></details>
 
@@ -1243,6 +1613,12 @@ print("quantize_model: good")
 # images without labels calibrate, 1,000 others measure (standard error about 0.9 points). Which
 # method would you bet on?
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：位元很少時，校準才重要
+#
+# 摺疊後的 BatchNormCNN；**激活值**從 8 位元到 2 位元，權重是 8 位元、逐通道。用 200
+# 張沒有標籤的影像校準，另外 1,000 張測量（標準誤約 0.9 個百分點）。你會押哪一種方法？
+
 # %%
 methods = ("minmax", "percentile", "mse")
 table = {method: {} for method in methods}
@@ -1270,6 +1646,13 @@ plt.show()
 #   still: 72.0 % (70.4 to 73.0) against 89.2 % (89.0 to 89.4).
 # - More images do not always help min-max: the range only ever grows.
 
+# %% [markdown] lang="zh-TW"
+# - **8 位元時，所有方法的結果都相同。** 只用一張影像校準就夠了。
+# - **3 位元**時，min-max 損失約十個百分點，MSE 只損失兩三個。尾巴上的離群值很少，
+#   卻由其他所有數值付出代價。在另外三個訓練種子上，差距更大：72.0 %（70.4 到 73.0）對 89.2 %（89.0
+#   到 89.4）。
+# - 影像更多，不一定對 min-max 有幫助：範圍只會越來越大。
+
 # %% [markdown] written="which_calibration" points=2
 # ### Written question 2 · 2 points
 #
@@ -1287,10 +1670,30 @@ plt.show()
 # half a point for a sensible remedy.*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 2 · 2 分
+#
+# 你用 min-max 在 500 張影像上校準。之後一位同事再加上 10,000 張影像，4 位元時的準確率卻**下降**了。
+# 8 位元時沒有任何變化。請解釋這兩個現象。你會怎麼做？
+#
+# ### BEGIN SOLUTION
+# *參考答案：* min-max 的範圍只會變大：影像越多，越會出現更罕見、更大的離群值。scale
+# 隨範圍變大，所以對所有一般的數值來說，相鄰整數碼的間距也變大。4 位元只有 15
+# 個間距，每一個都粗到訊號承受不了；8 位元有 255 個，即使間距加倍，相對於訊號仍然很小。
+# 我會切掉離群值：改用 percentile 或 MSE 校準，它們的結果會隨影像增加而收斂。
+#
+# *範圍變大、間距變大一分，說明 8 位元為何承受得起半分，合理的對策半分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ### Measured: accuracy at 8, 6, 4, 3 and 2 bits
 #
 # Now weights **and** activations, for both networks.
+
+# %% [markdown] lang="zh-TW"
+# ### 實測：8、6、4、3、2 位元的準確率
+#
+# 現在權重**與**激活值都量化，兩個網路都測。
 
 # %%
 settings = {
@@ -1329,6 +1732,15 @@ plt.show()
 #   quantization-aware training, the next notebook.
 # - Weights can be clipped by MSE as well. For 2-bit weights of the LeNet (activations in float)
 #   that turned 12.6 % into 86.1 %, over three training seeds.
+
+# %% [markdown] lang="zh-TW"
+# - 在這裡，不論怎麼選，**8 位元都沒有任何損失**。這就是 int8 成為標準的原因。
+# - 從 4 位元到 3 位元，不同的選擇開始有差別，而小的網路受影響較大：它的冗餘較少。
+# - **MSE 不一定贏。** 一層的誤差最小，不等於準確率最高：2 位元時兩者都崩潰，誰高誰低只是運氣。
+# - 2 位元時，訓練後量化就失敗了。那時必須帶著格線一起*訓練*：量化感知訓練
+#   (quantization-aware training)，也就是下一份 notebook。
+# - 權重的範圍也可以用 MSE 來裁切 (clip)。對 LeNet 的 2 位元權重（激活值為浮點數），
+#   這樣做讓準確率從 12.6 % 升到 86.1 %（三個訓練種子）。
 
 # %% [markdown]
 # ## Part F: whole numbers only (純整數推論)
@@ -1370,6 +1782,48 @@ plt.show()
 # <details><summary>Hint 3</summary>
 #
 # Multiply in float64: float32 holds whole numbers only up to 2^24.
+#
+# </details></details></details>
+
+# %% [markdown] lang="zh-TW"
+# ## F 部分：只用整數（純整數推論，integer-only inference）
+#
+# 到目前為止，我們只是*模擬*：整數碼都變回了浮點數。小晶片沒有浮點運算單元，而 int8 的重點就在於用
+# int8 相乘。一層要怎麼只靠整數碼計算？
+#
+# 把 x = s_x (q_x - z_x) 與 w = s_w q_w 代入 y = Σ w x + b，並代入 y = s_y (q_y - z_y)：
+#
+# $$q_y = z_y + \mathrm{round}\Big(\underbrace{\frac{s_x s_w}{s_y}}_{\text{multiplier}}
+# \cdot \underbrace{\Big(\sum q_w\,(q_x - z_x) + q_b\Big)}_{\text{int32 accumulator}}\Big),
+# \qquad q_b = \mathrm{round}\Big(\frac{b}{s_x s_w}\Big)$$
+#
+# 兩個 8 位元數字的乘積需要 16 位元，數百個乘積的和約需 26 位元：所以要用
+# **int32 累加器** (accumulator)。multiplier 是一個常數。晶片用一次整數乘法與一次位移來做；這裡它是
+# float。
+#
+# ### 練習：`integer_linear` · ★★★☆ · 20 分鐘 · 5 分
+#
+# 請寫 `integer_linear(x_q, x_zero_point, w_q, bias_q, multiplier, out_zero_point)`。
+#
+# - `x_q` (N, in) 是 int8 或 uint8。`w_q` (out, in) 是 int8，對稱量化：它的 zero point 是
+#   0。`bias_q` (out,) 是 int32。
+# - 累加器是精確的，用 int32。
+# - 結果 (N, out) 的 **dtype 與 x_q 相同**：累加器 * multiplier，剛好一半時取偶數，加上
+#   out_zero_point，再飽和到該 dtype 的範圍。
+#
+# *陷阱：* `x_q @ w_q.T` 在 int8 中會悄悄溢位 (overflow)。`x_q - x_zero_point` 在 uint8 中會繞回。
+#
+# <details><summary>提示 1</summary>
+#
+# 做任何事之前，先把 `x_q` 與 `w_q` 轉成 int32。`@` 可以用在 int32 上。
+#
+# <details><summary>提示 2</summary>
+#
+# `torch.iinfo(x_q.dtype)` 有 `.min` 與 `.max`。
+#
+# <details><summary>提示 3</summary>
+#
+# 用 float64 相乘：float32 只能精確表示到 2^24 的整數。
 #
 # </details></details></details>
 
@@ -1439,6 +1893,12 @@ print("integer_linear: good")
 # The two linear layers of the LeNet, with codes only. The output codes of `fc1` are **unsigned with
 # zero point 0**: negative sums saturate at 0. So the saturation *is* the ReLU, for free.
 
+# %% [markdown] lang="zh-TW"
+# ### 實測：整數與模擬的比較
+#
+# LeNet 的兩個全連接層，只用整數碼。`fc1` 的輸出整數碼是**無號的，zero point 為 0**：負的和會飽和在
+# 0。所以這個飽和*就是* ReLU，不必另外計算。
+
 # %%
 features = entering(lenet, "fc1", held_out_images).reshape(-1, 800)
 hidden = torch.relu(features @ lenet.fc1.weight.T + lenet.fc1.bias).detach()
@@ -1485,12 +1945,24 @@ print(f"accuracy, integers : {(y_codes.int().argmax(1) == held_out_labels).doubl
 # And note what the zero point costs: q_x - z_x for every input. For weights the zero point is 0:
 # that is why weights are symmetric.
 
+# %% [markdown] lang="zh-TW"
+# 整數與模擬的結果最多相差**一個間距**。它們不一定相等：bias 被捨入成整數碼，
+# 而幾乎剛好一半的和可能捨向任何一邊。所以絕對不要用「相等」來測試量化後的輸出。
+#
+# 也請注意 zero point 的代價：每個輸入都要算 q_x - z_x。權重的 zero point 是
+# 0：這就是權重用對稱量化的原因。
+
 # %% [markdown]
 # ### Real bytes on disk
 #
 # The arithmetic says 4 times smaller at 8 bits. What does a file say? It holds the weight codes,
 # the scales,
 # and the biases in float.
+
+# %% [markdown] lang="zh-TW"
+# ### 磁碟上實際的位元組數
+#
+# 照算術，8 位元時小 4 倍。檔案怎麼說呢？檔案裡有權重的整數碼、各個 scale，以及浮點數的 bias。
 
 
 # %%
@@ -1527,6 +1999,10 @@ for name, model in networks.items():
 #   more there.
 # - **4 bits save nothing as long as every code takes a byte of its own.** You have to pack.
 
+# %% [markdown] lang="zh-TW"
+# - LeNet 接近 4 倍。小的網路則不然：名稱、scale 與浮點數的 bias 在那裡佔的比重較大。
+# - **只要每個整數碼各佔一個位元組，4 位元就什麼都沒省到。** 你必須打包 (pack)。
+
 # %% [markdown]
 # ## In practice: onnxruntime
 #
@@ -1537,6 +2013,16 @@ for name, model in networks.items():
 # anew for every input.
 #
 # We compare int8 with float32 *of the same library*, on one thread, with the course's speed meter.
+
+# %% [markdown] lang="zh-TW"
+# ## 實務：onnxruntime
+#
+# [onnxruntime](https://onnxruntime.ai) 這個函式庫，在許多處理器上有真正的
+# **int8 運算核心** (kernel)。它的量化方式和你做的一樣：權重對稱、逐通道，激活值非對稱，
+# 範圍來自校準影像。**靜態** (static) 量化事先固定範圍；**動態** (dynamic)
+# 量化對每個輸入重新測量範圍。
+#
+# 我們用課程的測速工具，在單一執行緒上，比較*同一個函式庫*的 int8 與 float32。
 
 # %%
 lenet_layers = nn.Sequential(
@@ -1606,6 +2092,19 @@ plt.show()
 #
 # How close is your own simulation to the library?
 
+# %% [markdown] lang="zh-TW"
+# **你看到了什麼，又可能看不到什麼：**
+#
+# - **靜態 int8 通常較快**，大的全連接層最明顯。快多少取決於處理器：VNNI 這類指令，或 ARM
+#   的內積指令，能一次相乘很多對 int8。我們在沒有這些指令的處理器上看到 1.0 到 2.6 倍，在有 VNNI
+#   的處理器上看到 1.5 到 3.8 倍。
+# - **動態 int8 在卷積層上較慢**：對這裡的卷積網路，速度是 float32 的 0.5 到 0.7 倍，在有 VNNI
+#   的處理器上是 0.25 倍。每個輸入的範圍都要重新測量，而且它的運算核心很慢。它是為全連接層設計的。
+# - 位元組少 4 倍，不等於速度快 4 倍。量化與反量化也要時間，對小的網路影響最大。
+# - 不要期待得到別台機器上的倍率。請在實際的裝置上測量。
+#
+# 你自己的模擬與這個函式庫有多接近？
+
 # %%
 mine = quantize_model(lenet, make_loader(images[:300], labels[:300]), 7, 8, True)
 eight = folder / "LeNet static 8.onnx"
@@ -1637,6 +2136,15 @@ for name, answer in answers.items():
 # so this course does not
 # build on it.
 
+# %% [markdown] lang="zh-TW"
+# > **實務上的陷阱。** 如果你的處理器沒有 VNNI，8 位元權重那一行會比
+# > 7 位元那一行*更差*。在那裡，x86 把兩個 uint8 x int8 的乘積在
+# > **16 位元**中相加，而這個和會飽和：2 x 255 x 127 放不下。少一個位元就放得下。這就是累加器太窄的
+# > `integer_linear`，只是做在晶片裡。
+#
+# `torch.ao.quantization` 在 PyTorch 裡做同樣的事。它已被棄用 (deprecated)，正在移往
+# torchao，所以本課程不以它為基礎。
+
 # %% [markdown] written="four_times_smaller" points=2
 # ### Written question 3 · 2 points
 #
@@ -1660,6 +2168,23 @@ for name, answer in answers.items():
 # *Half a point each for (a) smaller, (a) not faster, (b), (c).*
 # ### END SOLUTION
 
+# %% [markdown] lang="zh-TW"
+# ### 問答題 3 · 2 分
+#
+# 某個團隊把 CNN 的**權重**量化成 int8，並以 int8 儲存。使用時，他們把權重轉回
+# float32，再照以前的方式計算。他們宣傳「小 4 倍、快 4 倍」。(a) 這個說法的哪一半是真的？
+# (b) 另一半還需要什麼才能成立？(c) 請舉出本 notebook 中一個測到的例子，其中 int8
+# 的好處比你預期的少，並說明一個原因。
+#
+# ### BEGIN SOLUTION
+# *參考答案：* (a) 變小是真的：在磁碟上接近 4 倍（因為 scale 與 bias，略少一點）。變快不是真的：
+# 計算仍是相同的 float32 計算，還要加上反量化。(b) 激活值也必須量化，並使用靜態範圍；
+# 函式庫與處理器必須有 int8 運算核心（整數乘法與 int32 累加器）。(c) 例如一張影像通過 LeNet，只有
+# 1.0 到 1.3 倍，因為量化、反量化與呼叫本身都要花時間；或是卷積層的動態量化，每次呼叫都要測量範圍。
+#
+# *(a) 變小、(a) 沒有變快、(b)、(c) 各半分。*
+# ### END SOLUTION
+
 # %% [markdown]
 # ## Summary
 #
@@ -1680,6 +2205,25 @@ for name, answer in answers.items():
 # | simple and quick (簡單易用) | seconds, 200 images, no labels |
 # | may lose much accuracy (準確度損失) | not at 8 bits; at 3 and 2 bits yes |
 # | 32 to 8 bits: a quarter of the size | 4.0x (LeNet), 3.8x (small network) |
+
+# %% [markdown] lang="zh-TW"
+# ## 總結
+#
+# - **scale** 與 **zero point** 構成一把尺：q = clamp(round(x / scale) + zero point)。
+# - 權重用**對稱**量化：有號，zero point 為 0。激活值用**非對稱**量化：在 ReLU
+#   之後所有整數碼都用得到。零一定有準確的整數碼。
+# - 先飽和再轉型；在寬的型別中相減；用 int32 累加。
+# - 通道大小不一時，**逐通道**的 scale 才重要，例如摺疊批次正規化之後、4 位元以下（含）。
+# - **校準**：8 位元時任何方法都行；3 或 4 位元時要切掉離群值，用 MSE 或 percentile。
+# - 8 位元沒有損失，4 位元有一點，2 位元就必須帶著格線訓練。
+# - 實際的位元組數：只要網路不太小，8 位元時是 4 倍；低於 8 位元時要打包才有用。實際的速度：要有
+#   int8 運算核心才會變快，而且不一定。
+#
+# | 課堂上 | 在這裡測到的 |
+# |---|---|
+# | 簡單易用 | 幾秒鐘，200 張影像，不需要標籤 |
+# | 可能造成較大的準確度損失 | 8 位元時沒有；3 與 2 位元時有 |
+# | 從 32 位元到 8 位元：大小是四分之一 | 4.0x (LeNet)、3.8x（小的網路） |
 
 # %% [markdown]
 # ## Exam practice
@@ -1731,5 +2275,51 @@ for name, answer in answers.items():
 #
 # (b). 3.7 / 0.02 = 185 saturates at 127, and 127 x 0.02 = 2.54. The answer (c) is what a cast
 # without saturation gives.
+#
+# </details>
+
+# %% [markdown] lang="zh-TW"
+# ## 考前練習
+#
+# **1.** 某網路有 2500 萬 (25 million) 個參數。每個參數 8 位元時，共多少 MiB（2^20 個位元組）？
+#
+# <details><summary>答案</summary>
+#
+# 25,000,000 x 1 / 1,048,576 = 23.84 MiB。32 位元時：95.37 MiB。
+#
+# </details>
+#
+# **2.** 某張量的數值從 -0.5 到 1.0。用 4 位元做非對稱量化，整數碼 0 到 15。zero point 是多少？
+#
+# <details><summary>答案</summary>
+#
+# scale = 1.5 / 15 = 0.1；zero point = 0.5 / 0.1 = 5。
+#
+# </details>
+#
+# **3.** 關於 b 位元的對稱量化，哪些敘述正確？(a) zero point 是 0。(b) 對 ReLU 之後的激活值，2^b
+# 個整數碼全都會用到。(c) 它適合分佈在 0 附近的權重。(d) scale 是 (max - min) / (2^b - 1)。
+#
+# <details><summary>答案</summary>
+#
+# (a) 與 (c)。在 ReLU 之後，負的那一半用不到；(d) 是非對稱量化的 scale。
+#
+# </details>
+#
+# **4.** 請將靜態訓練後量化的步驟依序排列：(a) 選定每個激活值的範圍
+# (b) 輸入校準影像，記錄進入每一層的數值 (c) 摺疊批次正規化 (d) 量化權重與激活值。
+#
+# <details><summary>答案</summary>
+#
+# c、b、a、d。摺疊最先做：它會改變權重，也會拿掉一層。
+#
+# </details>
+#
+# **5.** 數值 3.7 以 scale 0.02、zero point 0 量化成有號的 8 位元整數碼，再反量化。得到哪個數值？
+# (a) 3.70 (b) 2.54 (c) -1.42 (d) 2.56
+#
+# <details><summary>答案</summary>
+#
+# (b)。3.7 / 0.02 = 185，飽和在 127，而 127 x 0.02 = 2.54。答案 (c) 是沒有飽和的轉型所得到的。
 #
 # </details>
