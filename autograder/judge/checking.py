@@ -93,7 +93,7 @@ class Expect:
         if isinstance(expected, Tensor):
             self.tensor(got, expected.shape, expected.dtype, what)
             if not torch.equal(got, expected):
-                fail(f"{what}: {_first_difference(got, expected)}", mistake)
+                fail(_first_difference(what, got, expected), mistake)
         elif isinstance(got, Tensor) or not bool(got == expected):
             fail(f"{what}: expected {describe(expected)}, got {describe(got)}", mistake)
 
@@ -111,7 +111,7 @@ class Expect:
             self.tensor(got, expected.shape, what=what)
             left, right = got.detach().double(), expected.detach().double()
             if not torch.allclose(left, right, atol=atol, rtol=rtol):
-                fail(f"{what}: {_first_difference(got, expected, atol, rtol)}", mistake)
+                fail(_first_difference(what, got, expected, atol, rtol), mistake)
         else:
             number = self.number(got, what)
             if not math.isclose(number, float(expected), abs_tol=atol, rel_tol=rtol):
@@ -208,12 +208,16 @@ def _first_module_change(before: nn.Module, after: nn.Module) -> str:
     return ""
 
 
-def _first_difference(got: Tensor, expected: Tensor, atol: float = 0.0, rtol: float = 0.0) -> str:
+def _first_difference(
+    what: str, got: Tensor, expected: Tensor, atol: float = 0.0, rtol: float = 0.0
+) -> str:
     left, right = got.detach().double(), expected.detach().double()
     wrong = ~torch.isclose(left, right, atol=atol, rtol=rtol, equal_nan=True)
     if got.dim() == 0:
-        return f"expected {expected.item()}, got {got.item()}"
+        return f"{what}: expected {expected.item()}, got {got.item()}"
     place = tuple(wrong.nonzero()[0].tolist())
     count = int(wrong.sum())
-    shown = f"at index {place} expected {expected[place].item():.6g}, got {got[place].item():.6g}"
-    return f"{shown} ({count} of {got.numel()} elements differ)"
+    return (
+        f"{what}: at index {place} expected {expected[place].item():.6g}, got "
+        f"{got[place].item():.6g} ({count} of {got.numel()} elements differ)"
+    )
