@@ -830,8 +830,8 @@ explorer(plot_grid, tensor=list(tensors), bits=(2, 8, 1, 3), scheme=["symmetric"
 # there when 0 has no exact code.
 #
 # ### BEGIN SOLUTION
-# *Model answer.* (a) The marks lie closer: the step is 1.5 / 255 instead of 2.0 / 255, a third less
-# error from rounding. (b) Zero padding of a conv layer and the zeros after a ReLU (also dead
+# *Model answer.* (a) The marks lie closer: the step is 1.5 / 255 instead of 2.0 / 255, a quarter
+# less error from rounding. (b) Zero padding of a conv layer and the zeros after a ReLU (also dead
 # channels, dropped or pruned weights). Each 0 becomes a small constant error of the same sign, at
 # thousands of places, so the errors add up to a shift of the layer's output instead of cancelling.
 # With the range [0.5, 2] the zero point would even be negative, outside the codes: a 0 saturates
