@@ -28,12 +28,13 @@ KINDS = ("visible", "hidden", "hints")
 SPEAKING = {"what", "message"}
 JUDGE_FILES = ("checking.py", "explain.py", "by_reference.py", "student.py", "judge.py")
 STUB_MESSAGE = "{name}: not implemented yet"
-# Frames that the judge puts together in `explain.py`.
+# Frames that the judge puts together in `explain.py` and, the last one, in `checking.py`.
 FRAMES = (
     "not implemented yet",
     "your code raised {error}",
     "It looks like this mistake: {hints}",
     "or this: {hint}",
+    "at {place}: {change}",
 )
 PLACE = re.compile(r"\{\w+\}")
 
