@@ -33,7 +33,7 @@ def build(
     check: Annotated[bool, typer.Option(help="only say whether notebooks/ is stale")] = False,
 ) -> None:
     """Build the notebooks from their sources, and the exam's questions."""
-    from autograder.authoring.build import build_topic, stale
+    from autograder.authoring.build import build_plan, build_topic, plan_is_stale, stale
     from autograder.exam.build import build_exam, exam_is_stale
 
     try:
@@ -44,7 +44,10 @@ def build(
                 print(*differences, sep="\n")
                 raise typer.Exit(1)
         if not topics and not check:
-            print(*build_exam(), sep="\n")
+            print(build_plan(), *build_exam(), sep="\n")
+        elif not topics and plan_is_stale():
+            print("course_utils/course_plan.json is stale")
+            raise typer.Exit(1)
         elif not topics and (differences := exam_is_stale()):
             print(*differences, sep="\n")
             raise typer.Exit(1)

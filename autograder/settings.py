@@ -16,6 +16,7 @@ GRADING_DATA = PACKAGE / "grading_data"
 NOTEBOOKS = REPOSITORY / "notebooks"
 # What the notebooks' own checks say in other languages; students get it.
 MESSAGES = REPOSITORY / "course_utils" / "messages"
+PLAN = REPOSITORY / "course_utils" / "course_plan.json"
 # A class may lie elsewhere: on another disk, or one folder for each term.
 COURSE = (REPOSITORY / (os.environ.get("AUTOGRADER_COURSE") or "course")).resolve()
 

@@ -16,6 +16,7 @@ from typing import Any
 
 CATALOGUE = "messages"
 DEEPEST = 4
+_spoken = ["en"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,11 @@ def from_entries(entries: Iterable[Mapping[str, Any]], language: str) -> Catalog
     )
 
 
+def spoken() -> str:
+    """Return the language of this notebook, such as "en" or "zh-TW"."""
+    return _spoken[-1]
+
+
 def use_language(language: str, topic: str) -> None:
     """Have failed checks of a notebook speak `language`, such as "zh-TW".
 
@@ -115,6 +121,7 @@ def use_language(language: str, topic: str) -> None:
     file = files("course_utils") / CATALOGUE / f"{topic}.json"
     if not file.is_file():
         raise ValueError(f"topic: there are no messages of {topic!r} in other languages")
+    _spoken.append(language)
     catalogue = from_entries(json.loads(file.read_text(encoding="utf-8")), language)
     try:
         from IPython import get_ipython

@@ -11,6 +11,7 @@ import dis
 import hashlib
 import io
 import pickle
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,8 +29,9 @@ FOLDER = "remembered"
 NOTEBOOK = "__main__"
 READS_A_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 # What takes less time is computed again.
-SHORTEST_SECONDS = 1.0
+SHORTEST_SECONDS = 0.3
 MOST_BYTES = 1 << 30
+_announced: set[tuple[int, str]] = set()
 # What cannot be put into a key, or not be stored.
 NOT_KEPT = (
     pickle.PicklingError,
@@ -79,6 +81,15 @@ def forget() -> int:
     for path in paths:
         path.unlink(missing_ok=True)
     return len(paths)
+
+
+def _announce(name: str, date: str) -> None:
+    """Say that a result was remembered, once for a cell: it may hold a loop of many calls."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    place = (getattr(shell, "execution_count", 0), name)
+    if place not in _announced:
+        _announced.add(place)
+        print(f"{name}: remembered from {date}; forget() in course_utils.remembering deletes it")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

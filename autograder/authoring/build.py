@@ -27,7 +27,13 @@ from autograder.authoring.messages import (
     own_messages,
     topic_messages,
 )
-from autograder.authoring.source import ENGLISH, Cell, TopicSource, load_source
+from autograder.authoring.source import (
+    ENGLISH,
+    Cell,
+    TopicSource,
+    load_source,
+    topics_in_order,
+)
 
 SCHEMA_VERSION = 3
 GOES_ON = "raises-exception"
@@ -75,6 +81,40 @@ def stale(topic: str) -> list[str]:
         )
         differences += lines
     return differences
+
+
+def build_plan() -> Path:
+    """Write what `course_utils.progress` knows about the notebooks, and return its path."""
+    text = _plan_text()
+    if not settings.PLAN.exists() or settings.PLAN.read_text(encoding="utf-8") != text:
+        settings.PLAN.write_text(text, encoding="utf-8")
+    return settings.PLAN
+
+
+def plan_is_stale() -> bool:
+    """Tell whether the notebooks have other exercises than `course_utils.progress` knows."""
+    return not settings.PLAN.exists() or settings.PLAN.read_text(encoding="utf-8") != _plan_text()
+
+
+def _plan_text() -> str:
+    notebooks = []
+    for topic in topics_in_order():
+        source = load_source(topic)
+        heads = {name: source.in_language(name).cells[0].source for name in source.languages}
+        notebooks.append(
+            {
+                "topic": topic,
+                "number": source.number,
+                # The first line is `# 5 Weight clustering (…)`: number and title.
+                "titles": {name: head.split("\n")[0][4:] for name, head in heads.items()},
+                "written_points": sum(cell.points for cell in source.of_kind("written")),
+                "exercises": [
+                    {"name": e.name, "points": e.points, "minutes": e.minutes}
+                    for e in source.exercises
+                ],
+            }
+        )
+    return json.dumps(notebooks, ensure_ascii=False, indent=1) + "\n"
 
 
 def student_notebook(source: TopicSource) -> NotebookNode:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -14,6 +16,7 @@ from nbformat import NotebookNode
 from autograder import settings
 from autograder.authoring.build import complete_notebook, student_notebook
 from autograder.authoring.source import load_source
+from course_utils.storage import FOLDER_VARIABLE
 
 LOOK_SECONDS = 0.1
 SLOWEST = 8
@@ -70,7 +73,7 @@ class NotebookRun:
 
 
 def run_all(topic: str, *, finished: bool = True) -> NotebookRun:
-    """Run a topic's notebook from top to bottom, past cells that fail.
+    """Run a topic's notebook from top to bottom, past cells that fail, with nothing remembered.
 
     Args:
         topic: name of the topic.
@@ -86,7 +89,10 @@ def run_all(topic: str, *, finished: bool = True) -> NotebookRun:
         kernel_name="python3",
         resources={"metadata": {"path": str(settings.NOTEBOOKS)}},
     )
-    with client.setup_kernel():
+    with (
+        tempfile.TemporaryDirectory(prefix="autograder-") as folder,
+        client.setup_kernel(env={**os.environ, FOLDER_VARIABLE: folder}),
+    ):
         kernel = psutil.Process(client.km.provisioner.pid)
         with _Watch(kernel) as watch:
             started = time.perf_counter()

@@ -34,6 +34,10 @@
 # A failed check says what was expected, what came, and what usually causes that.
 # Hints fold away: open one at a time.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments. A function that takes a model and returns one works on
@@ -65,14 +69,17 @@
 # - 把網路變成盡可能少的位元組，再還原回來：**位元組挑戰**。
 #
 # **進行方式。** 先閱讀，在 TODO 處寫下答案，再執行下方的檢查。檢查未通過時，會告訴你預期什麼、
-# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個。
+# 得到什麼，以及常見的原因。提示是折疊的：一次打開一個。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
 # - 函式不更改任何引數。接收模型並回傳模型的函式，在深層複製 (deep copy) 的副本上操作，
 #   並以 eval 模式回傳副本，類別 (class) 相同。呼叫者的模型（教師模型也是）、其梯度，
 #   以及每個子模組的 train/eval 模式，都維持原樣。
-# - 一切都是**逐層** (layer-wise)：每個卷積層與線性層都剪到相同的稀疏度，
+# - 一切都是**逐層** (layer-wise)：每個卷積層與全連接層都剪到相同的稀疏度，
 #   也各有自己的格點 (grid) 與權重映射表 (codebook)。bias 與 Batch Norm 維持浮點數。
 # - Loader 產生 `(images, labels)`。比例都在 [0, 1] 之內，絕不用百分比。
 # - 不合理的引數會引發 `ValueError`，訊息中指出它的名稱：`sparsity` 超出 [0, 1)、
@@ -113,6 +120,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_macs
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.speed import compare_model_speed
 from course_utils.widgets import explorer
 
@@ -210,7 +219,7 @@ plt.show()
 #
 # 這些是前面各個 notebook 的工具，簡短而清楚。請讀一遍：每一個你都會用到。
 #
-# - `weight_layers(model)`：卷積層與線性層，以名稱為 key。
+# - `weight_layers(model)`：卷積層與全連接層，以名稱為 key。
 # - `magnitude_mask(weight, sparsity)`：權重保留處為 True (notebook 1)。
 # - `distillation_loss(...)` 與 `learn_from(...)`：*就地* (in place) 蒸餾 (notebook 2)。
 #   `alpha=1` 時就是一般的微調。
@@ -423,7 +432,7 @@ def check_settings(
 #
 # 請寫出 `prune_then_distill(model, teacher, loader, sparsity, epochs, temperature, alpha, lr)`。
 #
-# - 複製模型。在**每個**卷積層與線性層中，把絕對值最小的 `round(sparsity * numel)` 個權重設為零。
+# - 複製模型。在**每個**卷積層與全連接層中，把絕對值最小的 `round(sparsity * numel)` 個權重設為零。
 # - 由教師模型蒸餾：`alpha * hard + (1 - alpha) * T² * KL`。零要**一直**是零。
 # - 教師模型可能就是被剪枝的那個模型。它不得更改。
 # - `epochs=0` 時，結果就是剪枝後的模型。
@@ -535,7 +544,7 @@ for place, value in ((0, 1.0), (0, -0.1), (1, -1), (2, 0.0), (3, 1.5), (4, 0.0))
     assert is_rejected(prune_then_distill, toy, toy_teacher, toy_loader, *wrong), (
         f"sparsity, epochs, temperature, alpha, lr = {wrong} must raise a ValueError"
     )
-print("prune_then_distill: good")
+passed("prune_then_distill")
 
 # %% [markdown]
 # Move the sliders. How many weights can go before they are missed? And how much of that would a
@@ -612,7 +621,9 @@ for title, loaders, epochs in (
         found = []
         for seed, loader in loaders.items():
             torch.manual_seed(seed)
-            model = prune_then_distill(lenet, lenet, loader, 0.9, epochs, temperature, alpha, 3e-3)
+            model = remember(
+                prune_then_distill, lenet, lenet, loader, 0.9, epochs, temperature, alpha, 3e-3
+            )
             found.append(accuracy(model, both))
         recovery[title].append(found)
     alone, soft, softer = (sum(values) / len(values) for values in recovery[title])
@@ -750,7 +761,7 @@ plt.show()
 #
 # 請寫出 `quantize_and_cluster(model, loader, k, bits, epochs, lr)`。
 #
-# - 在結果中，每個卷積層與線性層**最多有 k 個**不同的權重，而且它們都位在**同一組格點上**：
+# - 在結果中，每個卷積層與全連接層**最多有 k 個**不同的權重，而且它們都位在**同一組格點上**：
 #   單一縮放係數 (scale) 的整數倍，並在 `bits` 位元標記的範圍之內。
 # - 要用聚類 (k-means) 求得，所以 k 個值會落在權重所在之處。
 # - 以標籤訓練 `epochs` 個 epoch，期間網路要**感受到取整** (QAT)。`epochs=0` 時只做量化與聚類。
@@ -855,7 +866,7 @@ for wrong in ((0, 4, 1, 0.01), (4, 1, 1, 0.01), (4, 17, 1, 0.01), (4, 4, -1, 0.0
     assert is_rejected(quantize_and_cluster, toy, toy_loader, *wrong), (
         f"k, bits, epochs, lr = {wrong} must raise a ValueError"
     )
-print("quantize_and_cluster: good")
+passed("quantize_and_cluster")
 
 # %% [markdown]
 # ### Measured: two kinds of rounding, and training under them
@@ -896,7 +907,7 @@ ways = {
 }
 mixtures: dict[str, tuple[int, float]] = {}
 for name, (k, bits, epochs) in ways.items():
-    model = quantize_and_cluster(lenet, some, k, bits, epochs, 1e-3)
+    model = remember(quantize_and_cluster, lenet, some, k, bits, epochs, 1e-3)
     mixtures[name] = (packed_bytes(model, bits), accuracy(model, both))
     size, right = mixtures[name]
     print(f"{name:18} {size:7,} bytes, {LENET_BYTES / size:4.1f}x smaller, {right:.2%}")
@@ -1089,7 +1100,7 @@ for place, value in ((0, 1.0), (0, -0.1), (1, 1), (1, 17), (2, -1), (3, 0.0), (4
     assert is_rejected(prune_quantize_distill, toy, toy, toy_loader, *wrong), (
         f"sparsity, bits, epochs, temperature, alpha, lr = {wrong} must raise a ValueError"
     )
-print("prune_quantize_distill: good")
+passed("prune_quantize_distill")
 
 # %% [markdown]
 # ### Measured: the order matters
@@ -1125,12 +1136,14 @@ orders: dict[int, dict[str, list[float]]] = {bits: {name: [] for name in ORDERS}
 for seed, loader in many.items():
     torch.manual_seed(seed)
     shared = (1.0, 0.5, 3e-3)  # temperature, alpha, lr
-    pruned = prune_then_distill(lenet, lenet, loader, 0.8, 1, *shared)
-    distilled = prune_then_distill(lenet, lenet, loader, 0.0, 1, *shared)
+    pruned = remember(prune_then_distill, lenet, lenet, loader, 0.8, 1, *shared)
+    distilled = remember(prune_then_distill, lenet, lenet, loader, 0.0, 1, *shared)
     for bits, found in orders.items():
         starts = ((lenet, 1), (pruned, 0), (distilled, 0), (lenet, 0))  # model, epochs
         for name, (model, epochs) in zip(ORDERS, starts, strict=True):
-            last = prune_quantize_distill(model, lenet, loader, 0.8, bits, epochs, *shared)
+            last = remember(
+                prune_quantize_distill, model, lenet, loader, 0.8, bits, epochs, *shared
+            )
             found[name].append(accuracy(last, both))
 for bits, found in orders.items():
     for name, values in found.items():
@@ -1310,7 +1323,7 @@ assert sorted(got) == [(3, 0.6), (5, 0.8), (9, 0.9)], f"expected 3, 5 and 9, got
 assert list(pareto_front([])) == [], "no points: no front"
 assert [tuple(point) for point in pareto_front([(2, 0.5)])] == [(2, 0.5)], "a single point stays"
 assert is_rejected(pareto_front, [(2, 0.5), (3, math.nan)]), "NaN must raise a ValueError"
-print("pareto_front: good")
+passed("pareto_front")
 
 # %% [markdown]
 # ### The table
@@ -1449,17 +1462,17 @@ tuned = (1, 1.0, 1.0, 3e-3)  # epochs, temperature, alpha (labels only), lr
 taught = (1, 1.0, 0.3, 3e-3)
 candidates = {
     "LeNet": lenet,
-    "pruning 80 %": prune_then_distill(lenet, lenet, some, 0.8, *tuned),
+    "pruning 80 %": remember(prune_then_distill, lenet, lenet, some, 0.8, *tuned),
     "distillation": small_net,
     "PTQ, 4 bits": prune_quantize_distill(lenet, lenet, some, 0.0, 4, 0, 1.0, 1.0, 1.0),
-    "QAT, 2 bits": prune_quantize_distill(lenet, lenet, some, 0.0, 2, 1, 1.0, 1.0, 1e-3),
+    "QAT, 2 bits": remember(prune_quantize_distill, lenet, lenet, some, 0.0, 2, 1, 1.0, 1.0, 1e-3),
     "clustering, k = 8": quantize_and_cluster(lenet, some, 8, 16, 0, 1.0),
     "early exit": early_exit.eval(),
-    "pruning + KD": prune_then_distill(lenet, lenet, some, 0.8, *taught),
-    "QAT + PTQ + clustering": quantize_and_cluster(lenet, some, 4, 4, 1, 1e-3),
-    "pruning + PTQ + KD": prune_quantize_distill(lenet, lenet, some, 0.8, 4, *taught),
-    "small net + pruning + PTQ + KD": prune_quantize_distill(
-        small_net, lenet, some, 0.6, 4, *taught
+    "pruning + KD": remember(prune_then_distill, lenet, lenet, some, 0.8, *taught),
+    "QAT + PTQ + clustering": remember(quantize_and_cluster, lenet, some, 4, 4, 1, 1e-3),
+    "pruning + PTQ + KD": remember(prune_quantize_distill, lenet, lenet, some, 0.8, 4, *taught),
+    "small net + pruning + PTQ + KD": remember(
+        prune_quantize_distill, small_net, lenet, some, 0.6, 4, *taught
     ),
 }
 
@@ -1823,7 +1836,7 @@ with torch.no_grad():
     assert logits.isfinite().all(), "logits are infinite or NaN: is everything read in its order?"
     assert torch.allclose(again(images[:1]), logits[:1], atol=1e-4), "one image alone: other logits"
     assert torch.equal(decompress(blob)(images[:6]), logits), "the same bytes, another network?"
-print("decompress: good")
+passed("decompress")
 
 # %% [markdown]
 # ### The real run
@@ -1840,7 +1853,7 @@ print("decompress: good")
 # 標準誤為 0.45 個百分點。
 
 # %%
-blob = compress(lenet, make_loader(images, labels, batch_size=64, shuffle=True))
+blob = remember(compress, lenet, make_loader(images, labels, batch_size=64, shuffle=True))
 rebuilt = decompress(blob)
 right, base = accuracy(rebuilt, both), accuracy(lenet, both)
 print(f"blob: {len(blob):,} bytes; accuracy {right:.2%}, lost {100 * (base - right):.2f} points")
@@ -1901,7 +1914,7 @@ plt.show()
 # codes? Here are LeNet's fc1 codes after your `compress`, written in four ways.
 
 # %% [markdown] lang="zh-TW"
-# ## 實務
+# ## 業界的做法
 #
 # 沒有人會為每個網路都寫一個熵編碼器。一般的壓縮程式面對同樣的標記，表現如何？
 # 這裡是你的 `compress` 之後，LeNet 的 fc1 的標記，用四種方式寫出。
@@ -2086,3 +2099,6 @@ else:
 # 剪枝 5、蒸餾 2、PTQ 4、QAT 1、動態計算 3。
 #
 # </details>
+
+# %%
+progress()

@@ -38,6 +38,10 @@
 # Hints fold away: open one at a time.
 # The exercises build on each other: a later one calls your earlier ones.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments. A model that is passed in has the same train/eval mode
@@ -69,8 +73,11 @@
 #
 # **進行方式。** 先閱讀，在 TODO 處寫下你的答案，再執行下方的檢查。
 # 檢查沒通過時，會說明預期什麼、得到什麼，以及通常的原因。
-# 提示是摺疊的：一次打開一個就好。
+# 提示是折疊的：一次打開一個就好。
 # 練習環環相扣：後面的練習會呼叫你前面寫的函式。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
@@ -191,6 +198,8 @@ from tqdm import tqdm
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_macs, model_bytes
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.speed import compare_speed
 from course_utils.widgets import explorer
 
@@ -430,7 +439,7 @@ for classes in (2, 10, 50):
 assert confidence(rows.double(), "top1").dtype == torch.float64, "the dtype must stay"
 assert is_rejected(confidence, rows, "top5"), "an unknown criterion must raise a ValueError"
 assert is_rejected(confidence, rows * float("nan")), "NaN must raise a ValueError"
-print("confidence: good")
+passed("confidence")
 
 # %% [markdown]
 # ### Explore: only the samples between the green lines are hard
@@ -596,7 +605,7 @@ assert is_rejected(early_exit_loss, exit_logits, classes, [1.0, 0.5]), (
 assert is_rejected(early_exit_loss, exit_logits[:2], classes, [1.0, 0.5, 0.2]), (
     "three weights for two exits must raise a ValueError"
 )
-print("early_exit_loss: good")
+passed("early_exit_loss")
 
 # %% [markdown]
 # ### Exercise: `EarlyExitNet` · ★★★☆ · 30 minutes · 8 points
@@ -780,7 +789,7 @@ assert by_entropy.tolist() == [2, 0, 1, 2, 0, 2], (
     f"entropy, threshold 0.7: expected [2, 0, 1, 2, 0, 2], got {by_entropy.tolist()}"
 )
 assert is_rejected(EarlyExitNet, [nn.Identity()], heads), "1 block, 3 exits: ValueError"
-print("EarlyExitNet: good")
+passed("EarlyExitNet")
 
 # %% [markdown]
 # ### Measured: a LeNet with three exits, trained jointly
@@ -975,7 +984,7 @@ got = float(expected_macs(torch.tensor([5, 3, 2]), torch.tensor([10, 20, 40])))
 assert abs(got - 28) < 1e-4, f"counts 5, 3, 2 with MACs 10, 20, 40: expected 28, got {got}"
 for counts, macs in (([1, 2], [5]), ([0, 0], [5, 5]), ([3, -1], [5, 5])):
     assert is_rejected(expected_macs, counts, macs), f"counts {counts}, MACs {macs}: ValueError"
-print("expected_macs: good")
+passed("expected_macs")
 
 # %% [markdown]
 # ### Exercise: `choose_threshold` · ★★☆☆ · 15 minutes · 4 points
@@ -1103,7 +1112,7 @@ assert is_rejected(choose_threshold, sure, torch.tensor([no, no, no, no]), 0.5),
 )
 assert is_rejected(choose_threshold, tied, right, 1.2), "target_accuracy=1.2: ValueError"
 assert is_rejected(choose_threshold, tied, right[:2], 0.5), "different lengths: ValueError"
-print("choose_threshold: good")
+passed("choose_threshold")
 
 # %% [markdown]
 # ### Measured: accuracy, MACs and time against the threshold
@@ -1721,7 +1730,7 @@ for slice_input, slice_output, used in (
 assert SlimmableLinear(6, 5, bias=False)(torch.ones(1, 3), 0.5).shape == (1, 3), "bias=False"
 for width in (0.0, -0.5, 1.5):
     assert is_rejected(layer, torch.ones(1, 6), width), f"width={width} must raise a ValueError"
-print("SlimmableLinear: good")
+passed("SlimmableLinear")
 
 # %% [markdown]
 # ### Exercise: `SlimmableConv2d` · ★★☆☆ · 10 minutes · 4 points
@@ -1840,7 +1849,7 @@ for options in (
     assert held[twin.weight.shape].grad is not None, "no gradient reaches the weight"
 assert is_rejected(layer, x, 1.25), "width=1.25 must raise a ValueError"
 assert is_rejected(layer, x, 0), "width=0 must raise a ValueError"
-print("SlimmableConv2d: good")
+passed("SlimmableConv2d")
 
 # %% [markdown]
 # ### Exercise: `SwitchableBatchNorm2d` · ★★☆☆ · 15 minutes · 4 points
@@ -1965,7 +1974,7 @@ assert torch.allclose(one, norm(inputs[0.5], 0.5)[:1].detach(), atol=1e-5), (
 )
 assert is_rejected(norm, torch.ones(2, 4, 3, 3), 0.75), "an unknown width must raise a ValueError"
 assert is_rejected(SwitchableBatchNorm2d, 5, [0.5, 1.5]), "width 1.5 must raise a ValueError"
-print("SwitchableBatchNorm2d: good")
+passed("SwitchableBatchNorm2d")
 
 # %% [markdown]
 # ### Exercise: `slimmable_loss` · ★☆☆☆ · 5 minutes · 3 points
@@ -2056,7 +2065,7 @@ assert abs(got.item() - wanted) < 1e-4, (
 got.backward()
 assert all(net.weight.grad is not None for net in toy.nets), "a gradient must reach every width"
 assert is_rejected(slimmable_loss, toy, x, classes, [0.25, 0.5], [1.0]), "1 weight, 2 widths"
-print("slimmable_loss: good")
+passed("slimmable_loss")
 
 # %% [markdown]
 # ### Measured: one network, four widths
@@ -2151,12 +2160,14 @@ def width_accuracy(model: nn.Module, width: float) -> float:
 
 
 torch.manual_seed(6)
-switchable = train_slimmable(SlimmableCNN(switchable=True), 2, 1e-2, "switchable")
-shared = train_slimmable(SlimmableCNN(switchable=False), 2, 1e-2, "shared")
+switchable = remember(train_slimmable, SlimmableCNN(switchable=True), 2, 1e-2, "switchable")
+shared = remember(train_slimmable, SlimmableCNN(switchable=False), 2, 1e-2, "shared")
 small_loader = make_loader(images[:5000], labels[:5000], batch_size=64, shuffle=True)
 separate = SeparateNets(
     {
-        width: train(BatchNormCNN([int(width * c) for c in (16, 32, 64)]), small_loader, 2, 1e-2)
+        width: remember(
+            train, BatchNormCNN([int(width * c) for c in (16, 32, 64)]), small_loader, 2, 1e-2
+        )
         for width in WIDTHS
     }
 )
@@ -2416,7 +2427,7 @@ for budget, wanted in ((1000, 1.0), (5000, 1.0), (999, 0.5), (270, 0.5), (269.5,
         "the largest width with MACs <= budget"
     )
 assert is_rejected(width_for_budget, costs_of_widths, 79), "79 is below the smallest: ValueError"
-print("width_for_budget: good")
+passed("width_for_budget")
 
 # %% [markdown]
 # ### Explore: a battery that drains
@@ -2596,7 +2607,7 @@ assert [net.training for net in toy.nets] == [True, False, True], "the model's m
 equal = adaptive_width_predict(toy, torch.zeros(1, 2), [0.25, 1.0], 0.5)[1]
 assert equal.tolist() == [0], "a confidence of exactly the threshold is enough: >=, not >"
 assert is_rejected(adaptive_width_predict, toy, samples, [], 0.5), "no widths: ValueError"
-print("adaptive_width_predict: good")
+passed("adaptive_width_predict")
 
 # %% [markdown]
 # ### Measured: width by the input
@@ -2942,3 +2953,6 @@ print(f"onnxruntime, one image at a time, against the whole graph: {speed}")
 # Top-1：3。熵：2。動態深度：4。動態寬度：1。
 #
 # </details>
+
+# %%
+progress()

@@ -33,6 +33,10 @@
 # A failed check says what was expected, what came, and what usually causes that.
 # Hints fold away: open one at a time.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments.
@@ -64,7 +68,10 @@
 # - 讓學生認出它從沒看過的類別。
 #
 # **進行方式。** 先讀說明，在 TODO 處寫下答案，再執行下方的檢查。檢查沒通過時，會告訴你預期是什麼、
-# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個就好。
+# 得到什麼，以及常見的原因。提示是折疊的：一次打開一個就好。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
@@ -103,6 +110,8 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_macs, count_parameters
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.training import warm_up
 from course_utils.widgets import explorer
 
@@ -323,7 +332,7 @@ assert softmax_with_temperature(logits.double(), 2.0).dtype == torch.float64, "k
 assert is_rejected(softmax_with_temperature, logits, 0.0), "temperature 0 must raise a ValueError"
 assert is_rejected(softmax_with_temperature, logits, -1.0), "temperature -1 must raise a ValueError"
 assert is_rejected(softmax_with_temperature, logits.log(), 1.0), "NaN must raise a ValueError"
-print("softmax_with_temperature: good")
+passed("softmax_with_temperature")
 
 # %% [markdown]
 # Move the temperature. The title gives the **entropy** (熵) in bits: how undecided the teacher is.
@@ -473,7 +482,7 @@ assert all(parameter.requires_grad for parameter in toy_teacher.parameters()), (
 )
 assert is_rejected(soft_labels, toy_teacher, toy_images, 0.0), "temperature 0 must be rejected"
 assert is_rejected(soft_labels, toy_teacher, toy_images.log(), 1.0), "NaN must be rejected"
-print("soft_labels: good")
+passed("soft_labels")
 
 # %% [markdown]
 # ## Part B: what does the teacher know?
@@ -603,7 +612,7 @@ for count in (0, 4):
         f"num_classes={count} must raise a ValueError: the soft labels have 3 columns"
     )
 assert is_rejected(class_similarity, soft.log().log(), truth, 3), "NaN must raise a ValueError"
-print("class_similarity: good")
+passed("class_similarity")
 
 
 # %%
@@ -902,7 +911,7 @@ assert is_rejected(distillation_loss, z * float("nan"), t, y, 2.0, 0.5), "NaN mu
 assert is_rejected(distillation_loss, z, t[:1], y, 2.0, 0.5), (
     "six rows of the student and one of the teacher: broadcasting hides the mistake, reject it"
 )
-print("distillation_loss: good")
+passed("distillation_loss")
 
 # %% [markdown]
 # ### In practice: `torch.nn.functional.kl_div`
@@ -1184,7 +1193,7 @@ for bad in ({"epochs": -1}, {"lr": 0.0}, {"temperature": 0.0}, {"alpha": 1.5}):
     assert is_rejected(distill, toy_student, toy_teacher, toy_loader, **arguments), (
         f"{bad} must raise a ValueError"
     )
-print("distill: good")
+passed("distill")
 
 # %% [markdown]
 # ### Measured: a student with and without the teacher
@@ -1238,7 +1247,7 @@ class RememberingTeacher(nn.Module):
         return self.logits[torch.bucketize(self.key(images), self.borders)]
 
 
-remembering = RememberingTeacher(teacher, images)
+quick_teacher = RememberingTeacher(teacher, images)
 everything = torch.cat([held_out_images, load_images("test")[0]])
 everything_labels = torch.cat([held_out_labels, load_images("test")[1]])
 unseen_images = make_loader(everything, everything_labels, batch_size=500)
@@ -1250,7 +1259,7 @@ def trained_student(
     """Distil one fresh student with 300 labelled images, 300 steps."""
     torch.manual_seed(seed)
     loader = make_loader(images[:300], labels[:300], batch_size=100, shuffle=True, seed=seed)
-    return distill(build(**config), remembering, loader, 100, temperature, alpha, lr)
+    return remember(distill, build(**config), quick_teacher, loader, 100, temperature, alpha, lr)
 
 
 settings = {"alone": (1.0, 1.0), **{f"T = {T}": (float(T), 0.1) for T in (1, 2, 4, 8)}}
@@ -1361,7 +1370,9 @@ for name in tqdm(("alone", "T = 1", "T = 4", "T = 8"), desc="settings"):
     with_all[name] = []
     for seed in range(3):
         torch.manual_seed(seed)
-        model = distill(MLP((16,)), remembering, all_labels, 4, temperature, alpha, 3e-3)
+        model = remember(
+            distill, MLP((16,)), quick_teacher, all_labels, 4, temperature, alpha, 3e-3
+        )
         with_all[name].append(accuracy(model, unseen_images))
 plot_runs(with_all, "a small MLP, 12,000 labelled images")
 print_gains(with_all)
@@ -1492,7 +1503,7 @@ for index in (3, -1):
     assert is_rejected(correct_bias, logits, index, 1.0), f"class {index} must raise a ValueError"
 for bad, offset in ((logits * float("nan"), 1.0), (logits, float("nan"))):
     assert is_rejected(correct_bias, bad, 0, offset), "NaN must raise a ValueError"
-print("correct_bias: good")
+passed("correct_bias")
 
 # %% [markdown]
 # ### Measured: the bags
@@ -1539,7 +1550,9 @@ for kind, (temperature, alpha) in tqdm(kinds.items(), desc="kinds"):
     outcomes = []
     for seed in range(3):
         torch.manual_seed(seed)
-        model = distill(MLP((64,)), remembering, without_bags, 4, temperature, alpha, 3e-3)
+        model = remember(
+            distill, MLP((64,)), quick_teacher, without_bags, 4, temperature, alpha, 3e-3
+        )
         offset = find_offset(predict(model, held_out_images), BAG, 0.1)
         test_logits[kind] = predict(model, test_images)
         outcome = [offset]
@@ -1798,3 +1811,6 @@ for name, model in {"small LeNet": LeNet(**small), "MLP, 64 wide": MLP((64,))}.i
 # hard loss 2，soft loss 3，溫度 4，T² 1。
 #
 # </details>
+
+# %%
+progress()

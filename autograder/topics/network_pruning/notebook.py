@@ -35,6 +35,10 @@
 # You can leave an exercise for later. An experiment that needs your function then stops with
 # `NotImplementedError`. Where only a pruned *model* is needed, the course's checkpoint steps in.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments. The one exception is `prune_weights`.
@@ -64,9 +68,12 @@
 # - 用業界使用的函式庫檢查自己的程式。
 #
 # **進行方式。** 先閱讀，在 TODO 處寫下答案，再執行下方的檢查。檢查未通過時，會告訴你預期什麼、
-# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個。
+# 得到什麼，以及常見的原因。提示是折疊的：一次打開一個。
 # 你可以先跳過某個練習。需要該函式的實驗會停在 `NotImplementedError`。如果只需要一個剪枝後的*模型*，
 # 則以課程的檢查點 (checkpoint) 代替。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
@@ -143,6 +150,8 @@ from course_utils.checkpoints import (
     use_course_checkpoint,
 )
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.speed import compare_model_speed, compare_speed
 from course_utils.training import warm_up
 from course_utils.widgets import explorer
@@ -237,7 +246,7 @@ plt.show()
 # 然後*第二次下降*。
 #
 # 幾秒鐘就能看到這個現象。500 張訓練影像；N 個固定的隨機 ReLU 特徵；
-# 只有最後的線性層以最小平方法精確擬合。
+# 只有最後的全連接層以最小平方法精確擬合。
 # 在 N = 500 時，未知數與方程式一樣多：只剩一個解，而且是很不平滑的解。再往後有許多解，
 # 最小平方法會選最小的那個：又變得平滑。
 #
@@ -469,7 +478,7 @@ for bad in (-0.1, 1.0, 1.5, float("nan")):
 assert is_rejected(magnitude_mask, torch.tensor([1.0, float("nan")]), 0.5), (
     "NaN must raise a ValueError"
 )
-print("magnitude_mask: good")
+passed("magnitude_mask")
 
 # %% [markdown]
 # ### Exercise: `prune_weights` · ★★☆☆ · 15 minutes · 4 points
@@ -509,7 +518,7 @@ print("magnitude_mask: good")
 # ### 練習：`prune_weights` · ★★☆☆ · 15 分鐘 · 4 分
 #
 # 請寫出 `prune_weights(model, sparsity, scope="layer")`。
-# 它把任何模型中**所有卷積層與線性層**的權重**就地** (in place) 設為零，並回傳以參數命名的遮罩：
+# 它把任何模型中**所有卷積層與全連接層**的權重**就地** (in place) 設為零，並回傳以參數命名的遮罩：
 # `{"conv1.weight": …, "fc1.weight": …}`。
 # bias 與正規化層不動。
 #
@@ -630,7 +639,7 @@ assert measures.sparsity(convolution[0][0].weight) == 0.5, (
 )
 assert is_rejected(prune_weights, model, 0.5, "neuron"), "an unknown scope must raise a ValueError"
 assert is_rejected(prune_weights, model, 1.0), "sparsity 1 must raise a ValueError"
-print("prune_weights: good")
+passed("prune_weights")
 
 # %% [markdown]
 # **Explore.** How far can you go before the accuracy breaks? Does it matter which layer?
@@ -825,7 +834,7 @@ assert is_rejected(finetune_pruned, model, masks, toy_loader, 1, 0.0), (
 assert is_rejected(finetune_pruned, model, {"9.weight": mask}, toy_loader, 1, 0.01), (
     "unknown names in masks"
 )
-print("finetune_pruned: good")
+passed("finetune_pruned")
 
 # %% [markdown]
 # ### Measured: accuracy against sparsity, with and without retraining
@@ -848,7 +857,7 @@ for fraction in tqdm(sparsities, desc="sparsities"):
         masks = prune_weights(model, fraction, scope)
         results[f"{scope}, no retraining"].append(accuracy(model, held_out))
     if fraction >= 0.8:  # below, hardly anything is lost
-        model = finetune_pruned(model, masks, train_loader, epochs=1, lr=3e-3)
+        model = remember(finetune_pruned, model, masks, train_loader, epochs=1, lr=3e-3)
     retrained[fraction] = model
     results["global, retrained"].append(accuracy(model, held_out))
 
@@ -919,7 +928,7 @@ plt.show()
 #
 # 哪一層可以少一些權重？請寫出 `sensitivity_scan(model, loader, sparsities)`。
 # 它依層的名稱，回傳**只剪該層**時的準確率，順序與 `sparsities` 相同。
-# 所有卷積層與線性層都要掃描。模型不得更改。
+# 所有卷積層與全連接層都要掃描。模型不得更改。
 # 任何一個稀疏度超出 [0, 1) 時，引發 `ValueError`。
 #
 # *例子。* `sensitivity_scan(lenet, loader, [0.5, 0.9])` 得到
@@ -995,11 +1004,11 @@ for name, (at_90, at_0) in scan.items():
     )
 assert scan["fc1"][0] > scan["conv1"][0] + 0.1, f"expected fc1 robust, conv1 fragile, got {scan}"
 assert is_rejected(sensitivity_scan, lenet, few, [0.5, 1.0]), "sparsity 1 must raise a ValueError"
-print("sensitivity_scan: good")
+passed("sensitivity_scan")
 
 # %%
 sparsities = [0.5, 0.7, 0.9, 0.95]
-scan = sensitivity_scan(lenet, held_out, sparsities)
+scan = remember(sensitivity_scan, lenet, held_out, sparsities)
 plt.figure(figsize=(7, 3.2))
 for (name, accuracies), marker in zip(scan.items(), "osD^", strict=True):
     share = lenet.get_submodule(name).weight.numel() / measures.count_parameters(lenet)
@@ -1023,7 +1032,7 @@ plt.show()
 # PyTorch has the same operation. Compare its masks with yours, and look at what it *stores*.
 
 # %% [markdown] lang="zh-TW"
-# ### 實務：`torch.nn.utils.prune`
+# ### 業界的做法：`torch.nn.utils.prune`
 #
 # PyTorch 也有相同的操作。把它的遮罩與你的比較，並看看它*儲存*了什麼。
 
@@ -1261,7 +1270,7 @@ assert (len(values), len(column_indices), row_pointers.tolist()) == (0, 0, [0, 0
 )
 assert is_rejected(dense_to_csr, torch.ones(3)), "a vector must raise a ValueError"
 assert is_rejected(dense_to_csr, torch.tensor([[float("nan")]])), "NaN must raise a ValueError"
-print("dense_to_csr: good")
+passed("dense_to_csr")
 
 # %% [markdown]
 # ### Exercise: `csr_matvec` · ★★☆☆ · 15 minutes · 3 points
@@ -1385,7 +1394,7 @@ assert is_rejected(csr_matvec, *csr, torch.ones(1)), (
 assert is_rejected(csr_matvec, *csr, torch.tensor([1.0, float("nan")])), (
     "NaN must raise a ValueError"
 )
-print("csr_matvec: good")
+passed("csr_matvec")
 
 # %% [markdown]
 # ### In practice: `torch.Tensor.to_sparse_csr`
@@ -1394,7 +1403,7 @@ print("csr_matvec: good")
 # from yours.
 
 # %% [markdown] lang="zh-TW"
-# ### 實務：`torch.Tensor.to_sparse_csr`
+# ### 業界的做法：`torch.Tensor.to_sparse_csr`
 #
 # 由 PyTorch 得到同樣的三個陣列，對象是剪枝後模型的 `fc1`；這一層的輸出則用你的陣列計算。
 
@@ -1518,7 +1527,7 @@ assert small == 40_000 * 3 + 501 * 2, "value_bytes and index_bytes: a pointer ta
 assert isinstance(small, int), "bytes are counted as an int"
 assert is_rejected(storage_bytes, 2, 3, 7, "csr"), "7 nonzeros do not fit into 2 x 3: ValueError"
 assert is_rejected(storage_bytes, 2, 3, 2, "zip"), "an unknown layout must raise a ValueError"
-print("storage_bytes: good")
+passed("storage_bytes")
 
 # %% [markdown]
 # ### Exercise: `break_even_sparsity` · ★★☆☆ · 10 minutes · 2 points
@@ -1618,7 +1627,7 @@ for arguments, expected in [
     )
 assert is_rejected(break_even_sparsity, 2, 3, "dense"), '"dense" must raise a ValueError'
 assert is_rejected(break_even_sparsity, 1, 1, "csr"), "1 x 1 never breaks even: ValueError"
-print("break_even_sparsity: good")
+passed("break_even_sparsity")
 
 # %% [markdown]
 # **Explore.** Short indices move the break-even point to the left. PyTorch's own CSR has 8-byte
@@ -1811,7 +1820,7 @@ plt.show()
 # $$\mathrm{APoZ}_c = \frac{1}{N \cdot M} \sum_{k=1}^{N} \sum_{j=1}^{M}
 # \mathbb{1}\!\left[O_{c,j}(k) = 0\right]$$
 #
-# M 是位置的數目：卷積層的通道為 H x W，線性層的神經元為 1。
+# M 是位置的數目：卷積層的通道為 H x W，全連接層的神經元為 1。
 # APoZ 高表示這個神經元幾乎不發言。課程的規則：剪去 APoZ **高**的神經元。
 
 # %% [markdown]
@@ -1910,7 +1919,7 @@ for bad in (torch.ones(3), torch.ones(2, 3, 4), torch.ones(0, 3), torch.tensor([
     assert is_rejected(apoz, bad), (
         f"activations of shape {tuple(bad.shape)} must raise a ValueError: {bad}"
     )
-print("apoz: good")
+passed("apoz")
 
 # %% [markdown]
 # ### Exercise: `select_neurons` · ★☆☆☆ · 5 minutes · 2 points
@@ -1997,7 +2006,7 @@ for bad in (
 ):
     assert is_rejected(select_neurons, bad, 0.5), f"{bad} must raise a ValueError"
 assert is_rejected(select_neurons, values, 50), "a threshold in percent must raise a ValueError"
-print("select_neurons: good")
+passed("select_neurons")
 
 # %% [markdown]
 # **Explore.** APoZ of every layer of the LeNet, on the held-out images. Move the threshold.
@@ -2075,8 +2084,8 @@ explorer(plot_apoz, layer=["fc1", "conv2", "conv1"], threshold=(0.0, 1.0, 0.01, 
 # | 層 | 下一層 | `spatial` |
 # |---|---|---|
 # | 卷積層 | 卷積層 | 1 |
-# | 線性層 | 線性層 | 1 |
-# | 卷積層 | 攤平 (flatten) 後接線性層 | 被攤平的特徵圖的 H x W |
+# | 全連接層 | 全連接層 | 1 |
+# | 卷積層 | 攤平 (flatten) 後接全連接層 | 被攤平的特徵圖的 H x W |
 #
 # - `keep`：`layer` 要保留的輸出，int64。新的層依照**它的順序**：
 #   新的第 i 個神經元是舊的第 `keep[i]` 個。
@@ -2222,7 +2231,7 @@ for bad in ([], [3], [-1], [0, 0], [True, False, True], [0.0]):
 assert is_rejected(remove_neurons, nn.Conv2d(1, 3, 3), nn.Linear(20, 2), keep[1:2], 4), (
     "3 channels x 4 are not 20 inputs"
 )
-print("remove_neurons: good")
+passed("remove_neurons")
 
 # %% [markdown]
 # ### In practice: Torch-Pruning
@@ -2233,7 +2242,7 @@ print("remove_neurons: good")
 # with your function.
 
 # %% [markdown] lang="zh-TW"
-# ### 實務：Torch-Pruning
+# ### 業界的做法：Torch-Pruning
 #
 # `torch_pruning`（Fang et al. 2023，*DepGraph*）能對任何網路做這個手術。它追蹤模型，
 # 自己找出哪些層互相關聯，連攤平之後的也可以。
@@ -2461,7 +2470,7 @@ assert afresh[0]["accuracy_before"] < 0.4, (
 )
 assert is_rejected(trim, lenet, short, -1, 0.7), "rounds=-1 must raise a ValueError"
 assert is_rejected(trim, lenet, short, 1, 70), "a threshold in percent must raise a ValueError"
-print("trim: good")
+passed("trim")
 
 # %% [markdown]
 # ### Measured: the lecture's table, with and without weight init
@@ -2497,7 +2506,7 @@ for title, reinitialize in (("with weight init", False), ("without", True)):
     for _ in tqdm(range(2), desc=title):
         values = apoz(collect_activations(model, "fc1", held_out))
         threshold = min(1.0, (values.mean() + values.std()).item())
-        model, _history = trim(model, large_batches, 1, threshold, reinitialize)
+        model, _history = remember(trim, model, large_batches, 1, threshold, reinitialize)
         table[title].append(table_column(model))
 
 hu = {  # Hu et al. 2016, LeNet on MNIST, two rounds
@@ -2807,3 +2816,6 @@ print("Course checkpoints used in place of your own:", course_checkpoints_used()
 # (a) 錯：在 75 % 時，CSR 通常比密集*慢*。(b) 錯：它從剩下的訓練好的權重開始。(c) 對：少了一行。
 #
 # </details>
+
+# %%
+progress()

@@ -32,6 +32,8 @@
 # A failed check says what was expected, what came, and what usually causes that.
 # Hints fold away: open one at a time. An experiment needs the exercises above it.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments.
@@ -60,8 +62,10 @@
 # - 量化整個網路，並測量準確率、實際的位元組數與實際的速度。
 #
 # **怎麼進行：** 先讀說明，在 TODO 的地方寫下答案，再執行下方的檢查。檢查沒通過時，
-# 會告訴你預期什麼、得到什麼，以及通常的原因。提示是摺疊的：一次打開一個就好。
+# 會告訴你預期什麼、得到什麼，以及通常的原因。提示是折疊的：一次打開一個就好。
 # 每個實驗都需要它上方的練習。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。
 #
 # **處處適用的規則：**
 #
@@ -145,6 +149,7 @@ from course_utils import measures
 from course_utils.checkpoints import load_checkpoint
 from course_utils.onnx_models import open_onnx, quantize_onnx, write_onnx
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
 from course_utils.speed import compare_speed
 from course_utils.widgets import explorer
 
@@ -319,7 +324,7 @@ assert math.isclose(model_size_mib(100, 3), 100 * 3 / 8 / 2**20), (
 )
 assert is_rejected(model_size_mib, -1, 8), "-1 parameters must raise a ValueError"
 assert is_rejected(model_size_mib, 10, 0), "0 bits must raise a ValueError"
-print("model_size_mib: good")
+passed("model_size_mib")
 
 # %% [markdown]
 # > **A word on the slide.** It says: 'about ten million parameters … 381.47 MB before … 95.37 MB
@@ -433,7 +438,7 @@ assert symmetric_scale(torch.zeros(3), 8) == 1.0, "an all-zero tensor has the sc
 for bad in (1, 0, 17):
     assert is_rejected(symmetric_scale, x, bad), f"bits={bad} must raise a ValueError"
 assert is_rejected(symmetric_scale, torch.tensor([1.0, float("nan")]), 8), "NaN: ValueError"
-print("symmetric_scale: good")
+passed("symmetric_scale")
 
 # %% [markdown]
 # ### Exercise: `asymmetric_scale_zero_point` · ★★☆☆ · 15 minutes · 5 points
@@ -558,7 +563,7 @@ assert scale > 0, f"an all-zero tensor needs a scale above 0, got {scale}"
 assert 0 <= zero_point <= 255, f"an all-zero tensor: zero point {zero_point} is no code"
 assert is_rejected(asymmetric_scale_zero_point, torch.ones(2), 1), "bits=1 must raise a ValueError"
 assert is_rejected(asymmetric_scale_zero_point, torch.tensor([float("nan")]), 8), "NaN: ValueError"
-print("asymmetric_scale_zero_point: good")
+passed("asymmetric_scale_zero_point")
 
 # %% [markdown]
 # ### Exercise: `quantize` · ★★☆☆ · 15 minutes · 5 points
@@ -678,7 +683,7 @@ assert rows.tolist() == [[2, 2], [5, 5]], f"scale and zero point per row: got {r
 assert x[0] == -100, "x was changed"
 assert is_rejected(quantize, x, 0.5, 0, 17, True), "bits=17 must raise a ValueError"
 assert is_rejected(quantize, x * float("nan"), 0.5, 0, 8, True), "NaN must raise a ValueError"
-print("quantize: good")
+passed("quantize")
 
 # %% [markdown]
 # ### Exercise: `dequantize` · ★☆☆☆ · 5 minutes · 2 points
@@ -742,7 +747,7 @@ assert dequantize(q, 2.0, 100).tolist() == [[-456, 54]], "int8 wraps around as w
 x = dequantize(q, torch.tensor([0.5, 0.25], dtype=torch.float64), torch.tensor([0, 1]))
 assert x.dtype == torch.float32, f"expected float32 for a float64 scale too, got {x.dtype}"
 assert x.tolist() == [[-64, 31.5]], f"scale and zero point per column: got {x.tolist()}"
-print("dequantize: good")
+passed("dequantize")
 
 # %% [markdown]
 # ### Symmetric against asymmetric, drawn with the grid
@@ -967,13 +972,13 @@ for axis, largest in ((0, [40.0, 16.0]), (1, [40.0, 32.0, 24.0])):
             f"axis={axis}, {bits} bits: expected {expected.tolist()}, got {scales.tolist()}"
         )
 assert is_rejected(symmetric_scale_per_channel, weight, 1), "bits=1 must raise a ValueError"
-print("symmetric_scale_per_channel: good")
+passed("symmetric_scale_per_channel")
 
 # %% [markdown]
 # ### Exercise: `fold_batch_norm` · ★★☆☆ · 15 minutes · 4 points
 #
 # In eval mode **batch normalisation** (批次正規化) is only a multiplication and an addition per
-# channel. So it can be **folded** (摺疊) into the conv layer before it, and it is gone: one layer
+# channel. So it can be **folded** (折疊) into the conv layer before it, and it is gone: one layer
 # less
 # to compute and to quantize.
 #
@@ -1009,7 +1014,7 @@ print("symmetric_scale_per_channel: good")
 # ### 練習：`fold_batch_norm` · ★★☆☆ · 15 分鐘 · 4 分
 #
 # 在 eval 模式下，**批次正規化** (batch normalisation) 對每個通道只是一次乘法與一次加法。
-# 所以可以把它**摺疊** (fold) 進前面的卷積層，它就消失了：少一層要計算，也少一層要量化。
+# 所以可以把它**折疊** (fold) 進前面的卷積層，它就消失了：少一層要計算，也少一層要量化。
 #
 # $$\text{BN}(z) = \frac{z - \text{mean}}{\sqrt{\text{var} + \varepsilon}}\,\gamma + \beta
 # \quad\Rightarrow\quad w' = w \cdot g,\quad b' = (b - \text{mean}) \cdot g + \beta,\quad
@@ -1101,7 +1106,7 @@ for bias in (True, False):
             f"conv bias={bias}, affine={affine}: off by {(got - expected).abs().max():.3f}; eps "
             "(here 0.1) belongs under the root, and a bias of conv is shifted and scaled as well"
         )
-print("fold_batch_norm: good")
+passed("fold_batch_norm")
 
 # %% [markdown]
 # ### Measured: per tensor against per channel
@@ -1178,7 +1183,7 @@ for name, model in networks.items():
 
 # %% [markdown] lang="zh-TW"
 # - 8 位元時一切正常，而且完全沒有再訓練。
-# - **摺疊後的網路說明了為什麼要有逐通道的 scale。** 摺疊把每個通道乘上各自的
+# - **折疊後的網路說明了為什麼要有逐通道的 scale。** 折疊把每個通道乘上各自的
 #   g，所以同一層的通道大小不一。3 位元時，逐通道的 scale 高出約 20 個百分點。LeNet
 #   沒有批次正規化，看不出這個效果。
 # - *老實說：* 從幾個位元開始看得出差別，取決於訓練。這個檢查點 (checkpoint) 在
@@ -1373,7 +1378,7 @@ low, high = calibrate(net, toy_loader, method="mse", bits=2)["conv"]
 assert 0.5 < high < 4, f"method='mse' with 2 bits must cut off the outlier 5, got high = {high}"
 assert is_rejected(calibrate, net, toy_loader, "median"), "unknown method: ValueError"
 assert is_rejected(calibrate, net, toy_loader, "percentile", 101), "percentile 101: ValueError"
-print("calibrate: good")
+passed("calibrate")
 
 # %% [markdown]
 # ### Explore: what the three methods choose
@@ -1384,7 +1389,7 @@ print("calibrate: good")
 # %% [markdown] lang="zh-TW"
 # ### 探索：三種方法各選了什麼
 #
-# 直方圖顯示進入摺疊後網路某一層的數值（對數刻度：看看那條長尾巴）。圖例寫出每個範圍的均方誤差。
+# 直方圖顯示進入折疊後網路某一層的數值（對數刻度：看看那條長尾巴）。圖例寫出每個範圍的均方誤差。
 
 
 # %%
@@ -1604,7 +1609,7 @@ with torch.no_grad():
         )
 assert is_rejected(quantize_model, net, toy_loader, 1, 8, True), "weight_bits=1: ValueError"
 assert is_rejected(quantize_model, net, toy_loader, 8, 17, True), "activation_bits=17: ValueError"
-print("quantize_model: good")
+passed("quantize_model")
 
 # %% [markdown]
 # ### Measured: calibration matters when bits are few
@@ -1616,7 +1621,7 @@ print("quantize_model: good")
 # %% [markdown] lang="zh-TW"
 # ### 實測：位元很少時，校準才重要
 #
-# 摺疊後的 BatchNormCNN；**激活值**從 8 位元到 2 位元，權重是 8 位元、逐通道。用 200
+# 折疊後的 BatchNormCNN；**激活值**從 8 位元到 2 位元，權重是 8 位元、逐通道。用 200
 # 張沒有標籤的影像校準，另外 1,000 張測量（標準誤約 0.9 個百分點）。你會押哪一種方法？
 
 # %%
@@ -1703,7 +1708,7 @@ settings = {
 }
 widths = (8, 6, 4, 3, 2)
 _, panels = plt.subplots(1, 2, figsize=(11, 3.4), sharey=True)
-progress = tqdm(total=len(networks) * len(settings) * len(widths), desc="quantized networks")
+bar = tqdm(total=len(networks) * len(settings) * len(widths), desc="quantized networks")
 for axes, (name, model) in zip(panels, networks.items(), strict=True):
     print(f"{name:24}" + "".join(f"{f'W{bits}A{bits}':>8}" for bits in widths))
     for (title, (per_channel, method)), marker in zip(settings.items(), "osd", strict=True):
@@ -1711,13 +1716,13 @@ for axes, (name, model) in zip(panels, networks.items(), strict=True):
         for bits in widths:
             small = quantize_model(model, calibration_loader, bits, bits, per_channel, method)
             curve.append(accuracy(small, half_held_out))
-            progress.update()
+            bar.update()
         axes.plot(widths, curve, marker + "-", label=title)
         print(f"  {title:22}" + "".join(f"{value:8.1%}" for value in curve))
     axes.axhline(accuracy(model, half_held_out), color="0.5", ls="--", label="float32")
     axes.set(xlabel="bits of weights and activations", title=name, xticks=widths)
     axes.invert_xaxis()
-progress.close()
+bar.close()
 panels[0].set_ylabel("accuracy")
 panels[0].legend()
 plt.show()
@@ -1885,7 +1890,7 @@ assert got.dtype == torch.int8, f"expected the dtype of x_q, int8, got {got.dtyp
 assert got.item() == 100, (
     f"2000 * 127 * 127 overflows int8 and int16: expected 100, got {got.item()}"
 )
-print("integer_linear: good")
+passed("integer_linear")
 
 # %% [markdown]
 # ### Measured: integers against the simulation
@@ -2213,7 +2218,7 @@ for name, answer in answers.items():
 # - 權重用**對稱**量化：有號，zero point 為 0。激活值用**非對稱**量化：在 ReLU
 #   之後所有整數碼都用得到。零一定有準確的整數碼。
 # - 先飽和再轉型；在寬的型別中相減；用 int32 累加。
-# - 通道大小不一時，**逐通道**的 scale 才重要，例如摺疊批次正規化之後、4 位元以下（含）。
+# - 通道大小不一時，**逐通道**的 scale 才重要，例如折疊批次正規化之後、4 位元以下（含）。
 # - **校準**：8 位元時任何方法都行；3 或 4 位元時要切掉離群值，用 MSE 或 percentile。
 # - 8 位元沒有損失，4 位元有一點，2 位元就必須帶著格線訓練。
 # - 實際的位元組數：只要網路不太小，8 位元時是 4 倍；低於 8 位元時要打包才有用。實際的速度：要有
@@ -2307,11 +2312,11 @@ for name, answer in answers.items():
 # </details>
 #
 # **4.** 請將靜態訓練後量化的步驟依序排列：(a) 選定每個激活值的範圍
-# (b) 輸入校準影像，記錄進入每一層的數值 (c) 摺疊批次正規化 (d) 量化權重與激活值。
+# (b) 輸入校準影像，記錄進入每一層的數值 (c) 折疊批次正規化 (d) 量化權重與激活值。
 #
 # <details><summary>答案</summary>
 #
-# c、b、a、d。摺疊最先做：它會改變權重，也會拿掉一層。
+# c、b、a、d。折疊最先做：它會改變權重，也會拿掉一層。
 #
 # </details>
 #
@@ -2323,3 +2328,6 @@ for name, answer in answers.items():
 # (b)。3.7 / 0.02 = 185，飽和在 127，而 127 x 0.02 = 2.54。答案 (c) 是沒有飽和的轉型所得到的。
 #
 # </details>
+
+# %%
+progress()

@@ -35,6 +35,10 @@
 # Hints fold away: open one at a time.
 # The exercises build on each other: a later one calls your earlier ones.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments.
@@ -66,8 +70,11 @@
 #
 # **進行方式。** 先閱讀，在 TODO 處寫下你的答案，再執行下方的檢查。
 # 檢查沒通過時，會說明預期什麼、得到什麼，以及通常的原因。
-# 提示是摺疊的：一次打開一個就好。
+# 提示是折疊的：一次打開一個就好。
 # 練習環環相扣：後面的練習會呼叫你前面寫的函式。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
@@ -181,6 +188,8 @@ import numpy as np
 from course_utils import measures
 from course_utils.checkpoints import load_checkpoint
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.training import warm_up
 from course_utils.widgets import explorer
 
@@ -432,7 +441,7 @@ assert is_rejected(fake_quantize, x, 0.5, 0, 17, True), "bits=17 must raise a Va
 assert is_rejected(fake_quantize, torch.tensor([float("nan")]), 0.5, 0, 4, True), (
     "NaN must raise a ValueError"
 )
-print("fake_quantize: good")
+passed("fake_quantize")
 
 # %% [markdown]
 # ### Explore the staircase and its gradient
@@ -717,7 +726,7 @@ observer(torch.tensor([1.0, 5.0]))
 assert (float(observer.low), float(observer.high)) == (1.0, 5.0), "train mode goes on updating"
 for bad in (-0.1, 1.5):
     assert is_rejected(MovingAverageObserver, bad), f"momentum {bad} must raise a ValueError"
-print("MovingAverageObserver: good")
+passed("MovingAverageObserver")
 
 # %% [markdown]
 # ### Explore the momentum
@@ -920,7 +929,7 @@ assert narrow(100 * line).max() < 5, "eval mode: the range of the input must be 
 assert torch.equal(narrow(line), before), "eval mode: the observer was updated"
 assert is_rejected(QATLinear, nn.Linear(2, 2), 1, 8), "weight_bits=1 must raise a ValueError"
 assert is_rejected(QATLinear, nn.Linear(2, 2), 8, 17), "activation_bits=17 must raise a ValueError"
-print("QATLinear: good")
+passed("QATLinear")
 
 # %% [markdown]
 # ### Exercise: `QATConv2d` · ★★☆☆ · 10 minutes · 4 points
@@ -1018,7 +1027,7 @@ for _ in range(2):
 count = max(len(row.mul(1e4).round().unique()) for row in used)
 assert count <= 4, f"2 bits allow 4 levels, but a channel of the weight has {count}"
 assert is_rejected(QATConv2d, nn.Conv2d(1, 1, 1), 17, 8), "weight_bits=17 must raise a ValueError"
-print("QATConv2d: good")
+passed("QATConv2d")
 
 # %% [markdown]
 # ## Part D: prepare and train a whole network (準備與訓練)
@@ -1121,7 +1130,7 @@ shared = [p for p in prepared.parameters() if p.data_ptr() in original]
 assert not shared, "the copy shares its weights with the given model: use copy.deepcopy"
 assert is_rejected(prepare_qat, nested, 1, 8), "weight_bits=1 must raise a ValueError"
 assert is_rejected(prepare_qat, nested, 8, 17), "activation_bits=17 must raise a ValueError"
-print("prepare_qat: good")
+passed("prepare_qat")
 
 # %% [markdown]
 # ### Exercise: `train_qat` · ★★☆☆ · 10 minutes · 3 points
@@ -1207,7 +1216,7 @@ for epochs, rate in ((-1, 0.1), (1, 0.0), (1, -0.1)):
     assert is_rejected(train_qat, prepared, small_loader, epochs, rate), (
         f"epochs={epochs}, lr={rate} must raise a ValueError"
     )
-print("train_qat: good")
+passed("train_qat")
 
 # %% [markdown]
 # ## Part E: fold batch normalisation before QAT (折疊批次正規化)
@@ -1501,7 +1510,7 @@ for epochs, rate in ((-1, 0.1), (1, 0.0)):
     assert is_rejected(finetune_after_ptq, tiny, grids, small_loader, epochs, rate), (
         f"epochs={epochs}, lr={rate} must raise a ValueError"
     )
-print("finetune_after_ptq: good")
+passed("finetune_after_ptq")
 
 # %% [markdown]
 # ### Measured: what QAT recovers at 2 bits
@@ -1542,10 +1551,10 @@ after_ptq = {"PTQ": finetune_after_ptq(folded, grids, held_out, 0, 1e-3)}
 for seed in range(3):
     torch.manual_seed(seed)
     loader = make_loader(images[:6000], labels[:6000], batch_size=64, shuffle=True, seed=seed)
-    tuned = finetune_after_ptq(folded, grids, loader, 1, 2e-3)
+    tuned = remember(finetune_after_ptq, folded, grids, loader, 1, 2e-3)
     fresh = BatchNormCNN()
-    floating = train(copy.deepcopy(fresh), loader, 2, 1e-2)
-    scratch = train_qat(prepare_qat(fresh, 2, 8), loader, 2, 1e-2)
+    floating = remember(train, copy.deepcopy(fresh), loader, 2, 1e-2)
+    scratch = remember(train_qat, prepare_qat(fresh, 2, 8), loader, 2, 1e-2)
     floating_folded = fold_network(floating)
     floating_grids = ptq_grids(floating_folded, 2)
     for name, model in {
@@ -1849,7 +1858,7 @@ for bits in (2, 4, 8):
         f"{bits} bits: outputs differ by {gap:.3f}, expected less than {allowed:.3f}: look at the "
         "zero point (in the padding too), the bias, and a clamp before the cast to int8"
     )
-print("convert: good")
+passed("convert")
 
 # %% [markdown]
 # ### Measured: the converted network
@@ -1870,7 +1879,7 @@ with torch.no_grad():  # one pass in train mode only lets the observers see the 
     for batch in images[:1280].split(128):
         prepared(batch)
 prepared.eval()
-trained = train_qat(prepared, short_loader, 1, 1e-3)
+trained = remember(train_qat, prepared, short_loader, 1, 1e-3)
 integer = convert(trained)
 simulated, real = predict(trained, held_out_images), predict(integer, held_out_images)
 print(f"PTQ, W4A4            {accuracy(prepared, held_out):.1%}")
@@ -2228,3 +2237,6 @@ print(f"torchao, QAT        {library_accuracy:.1%}   {library_seconds:.0f} s, ex
 # PTQ：b。PTQ 之後做 QAT：c。從頭做 QAT：a。
 #
 # </details>
+
+# %%
+progress()

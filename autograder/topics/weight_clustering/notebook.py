@@ -36,6 +36,10 @@
 # A failed check says what was expected, what came, and what usually causes that.
 # Hints fold away: open one at a time.
 #
+# `progress()` in any cell shows how far you are, in all notebooks.
+# Long trainings stand in `remember(function, ...)`: after a restart of the kernel the same call
+# comes back in a second.
+#
 # **Rules that hold everywhere.**
 #
 # - A function changes none of its arguments.
@@ -74,7 +78,10 @@
 # - 把你的結果與 Deep Compression (Han et al. 2016) 並列比較：他們把 LeNet-5 縮小了 39 倍。
 #
 # **進行方式。** 先讀說明，在 TODO 處寫下答案，再執行下方的檢查。檢查沒通過時，會告訴你預期是什麼、
-# 得到什麼，以及常見的原因。提示是摺疊的：一次打開一個就好。
+# 得到什麼，以及常見的原因。提示是折疊的：一次打開一個就好。
+#
+# 在任何儲存格執行 `progress()`，就能看到你在所有筆記本的進度。較久的訓練寫成
+# `remember(function, ...)`：重新啟動核心 (kernel) 之後，同樣的呼叫一秒內就會回來。
 #
 # **處處適用的規則。**
 #
@@ -127,6 +134,8 @@ import matplotlib.pyplot as plt
 from course_utils.checkpoints import load_checkpoint
 from course_utils.measures import count_parameters, model_bytes
 from course_utils.plots import use_course_style
+from course_utils.progress import passed, progress
+from course_utils.remembering import remember
 from course_utils.widgets import explorer
 
 use_course_style()
@@ -450,7 +459,7 @@ assert kmeans_1d(toy_values.double(), 3)[0].dtype == torch.float64, "keep the dt
 for bad in ({"k": 0}, {"k": 3, "init": "best"}, {"k": 3, "max_iterations": -1}):
     assert is_rejected(kmeans_1d, toy_values, **bad), f"{bad} must raise a ValueError"
 assert is_rejected(kmeans_1d, torch.tensor([1.0, float("nan")]), 2), "NaN must raise a ValueError"
-print("kmeans_1d: good")
+passed("kmeans_1d")
 
 # %% [markdown]
 # Step through Lloyd's algorithm on the 5,000 weights of the last layer. Each colour is a cluster,
@@ -601,7 +610,7 @@ for name, layer in (("0", toy_net[0]), ("2.1", toy_net[2][1])):
         f"{name}: off by {error:.2g}: each layer needs a codebook of its own"
     )
 assert is_rejected(cluster_weights, toy_net, 0), "k=0 must raise a ValueError"
-print("cluster_weights: good")
+passed("cluster_weights")
 
 # %% [markdown]
 # ### Exercise: `apply_codebooks` · ★☆☆☆ · 10 minutes · 3 points
@@ -687,7 +696,7 @@ assert isinstance(got[0].weight, nn.Parameter), "the weight is no longer a param
 assert is_rejected(apply_codebooks, toy_net, {"9": toy_clusters["0"]}), (
     "a name that the model does not have must raise a ValueError"
 )
-print("apply_codebooks: good")
+passed("apply_codebooks")
 
 # %% [markdown]
 # A corner of the last layer, before and after. Below about k = 8 you see the loss.
@@ -855,7 +864,7 @@ assert pack_codes(toy_codes.reshape(2, 4), 3).equal(pack_codes(toy_codes, 3)), (
 )
 for bits in (0, 9):
     assert is_rejected(pack_codes, toy_codes, bits), f"bits={bits} must raise a ValueError"
-print("pack_codes: good")
+passed("pack_codes")
 
 # %% [markdown]
 # ### Exercise: `unpack_codes` · ★★☆☆ · 15 minutes · 3 points
@@ -942,7 +951,7 @@ for bits in range(1, 9):
 for bits in (0, 9):
     assert is_rejected(unpack_codes, packed, bits, 1), f"bits={bits} must raise a ValueError"
 assert is_rejected(unpack_codes, packed, 8, -1), "a negative count must raise a ValueError"
-print("unpack_codes: good")
+passed("unpack_codes")
 
 # %% [markdown]
 # ### Exercise: `compression_ratio` · ★☆☆☆ · 10 minutes · 3 points
@@ -1026,7 +1035,7 @@ assert math.isclose(got, 16000 / 4256), (
 assert math.isclose(compression_ratio(500, 2), 16000 / 564), "k=2 needs 1 bit a code"
 for bad in ((100, 1), (0, 4), (-5, 4)):
     assert is_rejected(compression_ratio, *bad), f"{bad} must raise a ValueError"
-print("compression_ratio: good")
+passed("compression_ratio")
 
 # %% [markdown]
 # For small layers the codebook matters: at 100 weights, k = 64 makes the layer *larger* than k =
@@ -1385,7 +1394,7 @@ assert centroid_gradient(paper_gradient.double(), paper_codes, 4).dtype == torch
     "keep the dtype of the gradient"
 )
 assert is_rejected(centroid_gradient, paper_gradient, paper_codes, 0), "k=0 must be rejected"
-print("centroid_gradient: good")
+passed("centroid_gradient")
 
 # %% [markdown]
 # ### Exercise: `finetune_codebooks` · ★★★☆ · 30 minutes · 7 points
@@ -1556,7 +1565,7 @@ assert is_rejected(finetune_codebooks, toy_net, toy_start, toy_loader, 1, 0.0), 
 assert is_rejected(finetune_codebooks, toy_net, {"9": toy_start["1"]}, toy_loader, 1, 0.1), (
     "an unknown layer name must raise a ValueError"
 )
-print("finetune_codebooks: good")
+passed("finetune_codebooks")
 
 # %% [markdown]
 # ### Measured: what fine-tuning recovers
@@ -1573,7 +1582,9 @@ tuned_clusters: dict[int, Clusters] = {}
 tuned_accuracy: dict[int, float] = {}
 for k in (2, 4, 8):
     torch.manual_seed(0)
-    tuned_clusters[k] = finetune_codebooks(lenet, clusters_by_k[k], training, epochs=1, lr=1e-3)
+    tuned_clusters[k] = remember(
+        finetune_codebooks, lenet, clusters_by_k[k], training, epochs=1, lr=1e-3
+    )
     tuned_accuracy[k] = accuracy(apply_codebooks(lenet, tuned_clusters[k]), unseen)
     print(f"k={k}: {accuracy_by_k[k]:.1%} -> {tuned_accuracy[k]:.1%} at the same bytes")
 
@@ -1766,7 +1777,7 @@ assert torch.allclose(toy_weights.grad, torch.tensor([[0.2, -0.2], [2.0, -3.0]])
 )
 with torch.no_grad():
     assert cluster_loss(toy_codebook, toy_codebook).item() == 0, "weights on centroids cost 0"
-print("cluster_loss: good")
+passed("cluster_loss")
 
 
 # %%
@@ -1827,7 +1838,7 @@ gathered: dict[float, nn.Module] = {}
 gathered_rows = {}
 for strength in (0.0, 1e-2):
     torch.manual_seed(0)
-    gathered[strength] = train_with_cluster_loss(lenet, 2, 1e-3, k=2, strength=strength)
+    gathered[strength] = remember(train_with_cluster_loss, lenet, 2, 1e-3, k=2, strength=strength)
     found = cluster_weights(gathered[strength], 2)
     clustered = apply_codebooks(gathered[strength], found)
     error = sum(
@@ -2029,7 +2040,7 @@ assert quantize_codebook(toy.double(), 8).dtype == torch.float64, "keep the dtyp
 for bits in (1, 17):
     assert is_rejected(quantize_codebook, toy, bits), f"bits={bits} must raise a ValueError"
 assert is_rejected(quantize_codebook, toy * float("nan"), 8), "NaN must raise a ValueError"
-print("quantize_codebook: good")
+passed("quantize_codebook")
 
 # %% [markdown]
 # ### Measured: clustering and PTQ together
@@ -2246,7 +2257,7 @@ for count, best in ((2, 20), (3, 50), (4, 80), (6, 160), (8, 240)):
     lengths, total = huffman_code(torch.arange(count).repeat(10))
     assert total == best, f"{count} equally frequent codes: expected {best} bits, got {total}"
     assert total == sum(10 * length for length in lengths.values()), "total is not count * length"
-print("huffman_code: good")
+passed("huffman_code")
 
 
 # %%
@@ -2711,3 +2722,6 @@ for name, bits in rows.items():
 # 權重映射表 3，標記 4，聚類中心 1，霍夫曼編碼 2。
 #
 # </details>
+
+# %%
+progress()
