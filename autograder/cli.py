@@ -220,9 +220,13 @@ def data() -> None:
 @app.command()
 def release() -> None:
     """Pack what students get: notebooks, course_utils, data. Nothing of the autograder."""
-    from autograder.classroom.release import pack
+    from autograder.classroom.release import build_wheel, pack
 
-    print(pack())
+    try:
+        archive = pack()
+        print(archive, build_wheel(archive), sep="\n")
+    except RuntimeError as problem:
+        raise stop(problem) from None
 
 
 @app.command()

@@ -21,7 +21,10 @@ CLASS_NAMES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 MEAN, STD = 0.2860, 0.3530  # of the pixels of the full training set, scaled to [0, 1]
-DATA = Path(__file__).resolve().parents[1] / "data"
+PACKAGE = Path(__file__).resolve().parent
+# The wheel for Colab has the data inside the package; everywhere else it lies beside it.
+_INSIDE = PACKAGE / "shipped_data"
+DATA = _INSIDE if _INSIDE.is_dir() else PACKAGE.parent / "data"
 SUBSET = DATA / "fashion_mnist_subset.npz"
 CHECKSUMS = "SHA256SUMS"
 FULL_SET_VARIABLE = "COURSE_FASHION_MNIST"

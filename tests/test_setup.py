@@ -6,9 +6,7 @@ import re
 import subprocess
 import sys
 import tomllib
-import zipfile
 from importlib.metadata import distribution
-from pathlib import Path
 
 import pytest
 import yaml
@@ -100,25 +98,6 @@ def test_makefile_has_every_target_and_each_makes_the_environment() -> None:
 def test_students_package_does_not_import_the_autograder() -> None:
     for path in (REPOSITORY / "course_utils").rglob("*.py"):
         assert "autograder" not in path.read_text(encoding="utf-8"), path
-
-
-def test_release_holds_nothing_of_the_autograder(tmp_path: Path) -> None:
-    from autograder.classroom.release import pack
-
-    path = pack(tmp_path)
-    first = path.read_bytes()
-    with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
-        project = tomllib.loads(
-            archive.read(f"{names and 'compression-course'}/pyproject.toml").decode()
-        )
-        texts = {name: archive.read(name) for name in archive.namelist()}
-    assert {"README.md", "environment.yml", "constraints.txt", "pyproject.toml"} <= set(names)
-    assert "course_utils/__init__.py" in names
-    assert not any("autograder" in name for name in names)
-    assert not any(b"BEGIN SOLUTION" in text for text in texts.values())
-    assert project["project"]["dependencies"] == PROJECT["dependencies"]
-    assert pack(tmp_path).read_bytes() == first
 
 
 def test_help_is_quick() -> None:

@@ -27,6 +27,7 @@ from autograder.authoring.messages import (
     own_messages,
     topic_messages,
 )
+from autograder.authoring.opening import opening_cells, opening_texts
 from autograder.authoring.source import (
     ENGLISH,
     Cell,
@@ -37,8 +38,6 @@ from autograder.authoring.source import (
 
 SCHEMA_VERSION = 3
 GOES_ON = "raises-exception"
-# The cell that gives a notebook another language than English.
-LANGUAGE_CELL = "language"
 # Shorter lines, such as `return mask`, say nothing about how an exercise is solved.
 TELLING_LENGTH = 25
 
@@ -139,18 +138,9 @@ def _student_notebook(source: TopicSource) -> NotebookNode:
             _add_tag(cell, GOES_ON)
     if leaks := leaked_lines(source, notebook):
         raise LeakError(f"{source.topic}: the students' copy shows " + "; ".join(leaks))
-    if source.language != ENGLISH:
-        # Below the title: the messages of the checks change their language too.
-        notebook.cells.insert(1, new_code_cell(language_text(source), id=LANGUAGE_CELL))
+    # Below the title.
+    notebook.cells[1:1] = opening_cells(opening_texts(source))
     return notebook
-
-
-def language_text(source: TopicSource) -> str:
-    """Return the text of the cell that gives a notebook the language of its source."""
-    return (
-        "from course_utils.language import use_language\n\n"
-        f'use_language("{source.language}", "{source.topic}")'
-    )
 
 
 def instructor_notebook(source: TopicSource) -> NotebookNode:

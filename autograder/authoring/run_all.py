@@ -28,7 +28,7 @@ class CellRun:
 
     Attributes:
         name: the cell's id.
-        kind: kind of the cell in the source: define, code, exercise or check.
+        kind: kind of the cell in the source, such as check; `opening` for what is in no source.
         seconds: wall time.
         cpu_seconds: CPU time of the kernel meanwhile.
         error: name of the exception that it raised; empty when there was none.
@@ -98,7 +98,9 @@ def run_all(topic: str, *, finished: bool = True) -> NotebookRun:
             started = time.perf_counter()
             for index, cell in enumerate(notebook.cells):
                 if cell.cell_type == "code":
-                    run.cells.append(_run_cell(client, kernel, cell, index, kinds[cell.id]))
+                    run.cells.append(
+                        _run_cell(client, kernel, cell, index, kinds.get(cell.id, "opening"))
+                    )
             run.seconds = time.perf_counter() - started
         run.cpu_seconds, run.peak_memory = watch.cpu_seconds, watch.peak_memory
     return run

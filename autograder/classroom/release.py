@@ -1,8 +1,13 @@
-"""Packs what students get into one zip file. Nothing of the autograder goes in."""
+"""Packs what students get: a zip file, and a wheel for Colab. Nothing of the autograder goes in."""
 
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
 import tomllib
 import zipfile
 from collections.abc import Iterator
@@ -16,6 +21,7 @@ SINGLE_FILES = ("constraints.txt", "environment.yml", "LICENSE")
 SKIPPED = ("__pycache__", ".ipynb_checkpoints", ".DS_Store")
 # A zip entry needs a date; a fixed one makes the same content the same file.
 DATE = (2026, 1, 1, 0, 0, 0)
+WHEEL_DATE = "1767225600"
 
 README = """\
 # Neural network compression: the notebooks
@@ -39,6 +45,11 @@ With conda:
     conda activate compression-course
     jupyter lab notebooks
 
+On Colab: upload a notebook and the file network_compression_course-….whl that you got with this
+archive, put the second into the folder of files (on the left), and run the first cell.
+
+The notebooks are in English; those in Traditional Chinese (繁體中文) are in notebooks/zh-TW.
+
 Open a notebook, replace each `raise NotImplementedError` by your answer, run the check below it.
 Hand in the notebook file under the name it has. Keep the cells of the checks as they are.
 """
@@ -56,6 +67,38 @@ def pack(folder: Path = REPOSITORY / "dist") -> Path:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, content)
     return path
+
+
+def build_wheel(archive: Path) -> Path:
+    """Build the wheel of the packed course beside its zip file, and return its path.
+
+    The data goes inside the package, so that one file is all that a machine such as Colab needs.
+
+    Args:
+        archive: the zip file that `pack` made.
+
+    Raises:
+        RuntimeError: pip could not build it; the text is what pip said.
+    """
+    with tempfile.TemporaryDirectory(prefix="autograder-") as name:
+        folder = Path(name)
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(folder)
+        project = folder / FOLDER
+        shutil.move(project / "data", project / "course_utils" / "shipped_data")
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+        built = folder / "wheel"
+        done = subprocess.run(
+            [*command, "--wheel-dir", str(built), str(project)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, "SOURCE_DATE_EPOCH": WHEEL_DATE},
+        )
+        if done.returncode:
+            raise RuntimeError(f"the wheel could not be built:\n{done.stderr.strip()}")
+        (wheel,) = built.glob("*.whl")
+        return Path(shutil.copy(wheel, archive.parent))
 
 
 def _contents(project: dict[str, object]) -> dict[str, bytes]:
@@ -85,5 +128,7 @@ def _pyproject(project: dict[str, object]) -> str:
         'build-backend = "setuptools.build_meta"\n\n'
         f'[project]\nname = "{project["name"]}"\nversion = "{project["version"]}"\n'
         f'requires-python = "{project["requires-python"]}"\ndependencies = {dependencies}\n\n'
-        '[tool.setuptools.packages.find]\ninclude = ["course_utils*"]\n'
+        '[tool.setuptools.packages.find]\ninclude = ["course_utils*"]\n\n'
+        "[tool.setuptools.package-data]\n"
+        'course_utils = ["*.json", "messages/*", "exam/*", "shipped_data/**"]\n'
     )

@@ -9,6 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from autograder.authoring.opening import SETUP, SETUP_CELL, opening_cells
 from autograder.exam.bank import bank_is_stale, build_bank
 from autograder.settings import NOTEBOOKS, PACKAGE
 
@@ -23,6 +24,7 @@ def exam_notebook() -> NotebookNode:
     for number, cell in enumerate(source.cells, 1):
         make = new_code_cell if cell.cell_type == "code" else new_markdown_cell
         cells.append(make(cell.source, id=f"exam-{number}"))
+    cells[1:1] = opening_cells({SETUP_CELL: SETUP})
     notebook = new_notebook(cells=cells)
     notebook.metadata = nbformat.from_dict(
         {

@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from autograder.authoring.build import language_text
+from autograder.authoring.opening import opening_texts
 from autograder.authoring.source import BEGIN, ENGLISH, Cell, TopicSource, load_source
 from autograder.sandbox.cells import Cell as CodeCell
 from autograder.settings import MEBIBYTE
@@ -244,9 +244,9 @@ class _Reader:
             raise UnreadableError("No cell of the file belongs to this notebook.")
         chosen = {cell.name: self._choose(cell) for cell in self.source.cells}
         after = ""
-        language_cell = language_text(self.source)
+        opening = opening_texts(self.source).values()
         for raw in self.cells:
-            if raw.name is None and raw.same_text(language_cell):
+            if raw.name is None and any(raw.same_text(text) for text in opening):
                 continue
             if raw.name is None:
                 self._add(raw, after)
