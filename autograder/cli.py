@@ -73,6 +73,21 @@ def messages(
         raise typer.Exit(1)
 
 
+@app.command("new-topic")
+def new_topic(
+    name: Annotated[str, typer.Argument(help="of its folder, such as low_rank")],
+    title: Annotated[str, typer.Option(help="made from the name when left out")] = "",
+    number: Annotated[int, typer.Option(min=0, help="of the notebook; the next one for 0")] = 0,
+) -> None:
+    """Make the folder of a new topic, which builds and grades as it is."""
+    from autograder.authoring.new_topic import make_topic
+
+    try:
+        print(*make_topic(name, title, number), sep="\n")
+    except ValueError as problem:
+        raise stop(problem) from None
+
+
 @app.command()
 def doctor(
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
