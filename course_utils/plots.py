@@ -39,14 +39,26 @@ STYLE: dict[str, Any] = {
     "legend.frameon": False,
 }
 
+# Fonts with Chinese characters, for labels of one's own: Linux, Windows, macOS.
+CHINESE_FONTS = (
+    *("Noto Sans CJK TC", "Noto Sans TC", "Noto Sans CJK JP", "WenQuanYi Zen Hei"),
+    *("Microsoft JhengHei", "PingFang TC", "Heiti TC"),
+)
+
 Band = tuple[Sequence[float], Sequence[float]]
 
 
 def use_course_style() -> None:
     """Make the course's style matplotlib's default for this session."""
     import matplotlib as mpl
+    from matplotlib import font_manager
 
     mpl.rcParams.update(STYLE)
+    # A character that the first font lacks comes from the next. Missing fonts would be complained
+    # about at every label.
+    installed = set(font_manager.get_font_names())
+    fonts = ["DejaVu Sans", *(name for name in CHINESE_FONTS if name in installed)]
+    mpl.rcParams["font.family"] = fonts
     mpl.rcParams["axes.prop_cycle"] = mpl.cycler(color=COLOURS)
 
 

@@ -101,3 +101,19 @@ def test_in_a_notebook_a_slider_redraws_quickly(monkeypatch: pytest.MonkeyPatch)
     stored = box._repr_mimebundle_()["image/png"]
     assert base64.b64decode(stored) == bytes(picture.value)
     assert not plt.get_fignums()
+
+
+def test_chinese_labels_have_glyphs(recwarn: pytest.WarningsRecorder) -> None:
+    plots.use_course_style()
+    if len(mpl.rcParams["font.family"]) == 1:
+        pytest.skip("no font with Chinese characters is installed here")
+    ax = plt.subplots()[1]
+    ax.set_title("剪枝比例 (sparsity)")
+    ax.figure.canvas.draw()
+    assert [str(w.message) for w in recwarn if "Glyph" in str(w.message)] == []
+
+
+def test_missing_fonts_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("matplotlib.font_manager.get_font_names", lambda: ["PingFang TC"])
+    plots.use_course_style()
+    assert mpl.rcParams["font.family"] == ["DejaVu Sans", "PingFang TC"]
