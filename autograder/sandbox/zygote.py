@@ -21,6 +21,7 @@ from autograder.settings import Limits
 POLL_SECONDS = 0.1
 START_SECONDS = 120.0
 EXIT_SECONDS = 10.0
+CLOSE_SECONDS = 10.0
 FORK = b"F"
 
 
@@ -177,12 +178,14 @@ class Zygote:
 
     def close(self) -> None:
         """End every process of the sandbox."""
+        # Of the student's code first: then the first process ends by itself when its socket
+        # closes, and the kernel can tell what all of them used.
+        self.kill_all_but()
         if self._control is not None:
             self._control.close()
-        if self._watch is not None:
-            self.peak_memory = max(self.peak_memory, self._watch.peak_memory)
-            self._watch.kill_all_but(())
         if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(CLOSE_SECONDS)
             self._process.kill()
             self._process.wait()
         self._process = self._watch = self._control = None
