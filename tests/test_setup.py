@@ -32,6 +32,8 @@ TARGETS = [
     "grade",
     "release",
     "bench",
+    "steady",
+    "fair",
     "clean",
 ]
 

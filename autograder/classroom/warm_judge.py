@@ -93,11 +93,12 @@ class WarmJudge:
 
 def _code_files() -> frozenset[tuple[str, int, int]]:
     """Return path, size and time of everything that decides a verdict."""
-    folders = (PACKAGE, Path(course_utils.__file__).parent)
-    paths = (path for folder in folders for kind in KINDS for path in folder.rglob(kind))
-    return frozenset(
-        (str(path), status.st_size, status.st_mtime_ns) for path in paths for status in [path.stat()]
-    )
+    found = set()
+    for folder in (PACKAGE, Path(course_utils.__file__).parent):
+        for path in (path for kind in KINDS for path in folder.rglob(kind)):
+            status = path.stat()
+            found.add((str(path), status.st_size, status.st_mtime_ns))
+    return frozenset(found)
 
 
 def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:

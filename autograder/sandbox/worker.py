@@ -289,4 +289,3 @@ def _snapshot(arguments: list[Any]) -> bytes:
         return Encoder(keep=lambda value: 0).message(changeable)
     except (WireError, RuntimeError):
         return b""
-
