@@ -33,7 +33,7 @@ def run_steady(topic: str, runs: int, meter_runs: int, workers: int, console: Co
         meter found no difference in at least 99 of 100 comparisons.
     """
     steady = True
-    with busy_core():
+    with busy_cores():
         answers = {exercise.name: exercise.solution for exercise in load_source(topic).exercises}
         for title, given, share in (("reference", answers, 1.0), ("untouched", {}, 0.0)):
             outcomes = _judge_often(topic, title, given, runs, workers)
@@ -53,15 +53,18 @@ def run_steady(topic: str, runs: int, meter_runs: int, workers: int, console: Co
 
 
 @contextlib.contextmanager
-def busy_core() -> Iterator[None]:
-    """Keep one core fully busy in another process."""
-    process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
-    process.start()
+def busy_cores(processes: int = 1) -> Iterator[None]:
+    """Have so many other processes compute without end."""
+    context = multiprocessing.get_context("spawn")
+    spinning = [context.Process(target=_spin, daemon=True) for _ in range(processes)]
+    for process in spinning:
+        process.start()
     try:
         yield
     finally:
-        process.kill()
-        process.join()
+        for process in spinning:
+            process.kill()
+            process.join()
 
 
 def _spin() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -90,17 +89,16 @@ class Session:
                 used up.
             SandboxUnavailable, SandboxBroken: there is no sandbox, or it does not start.
         """
-        # Starting the sandbox is not the submission's time, and waiting between checks is not.
         self._zygote.start()
         if self._seconds_left <= 0:
             raise SandboxStopped("the time for this submission was used up by earlier checks")
-        started = time.monotonic()
+        started = self._zygote.spent
         self._zygote.deadline = started + self._seconds_left
         try:
             with self._forked() as process:
                 yield process
         finally:
-            self._seconds_left -= time.monotonic() - started
+            self._seconds_left -= self._zygote.spent - started
 
     @contextlib.contextmanager
     def _forked(self) -> Iterator[CheckProcess]:
