@@ -120,15 +120,15 @@ class Session:
                 self._abandon()
 
     def ask(
-        self, channel: socket.socket, request: Any, handle: Callable[[int, str], Any]
+        self, channel: socket.socket, request: bytes, handle: Callable[[int, str], Any]
     ) -> dict[Any, Any]:
-        """Send one call to a check's process and return the reply.
+        """Send one call, encoded, to a check's process and return the reply.
 
         Raises:
             SandboxStopped: no reply came; the text says why, for the student.
         """
         try:
-            self._zygote.send(channel, encode(request))
+            self._zygote.send(channel, request)
             reply = self._zygote.receive(channel, handle=handle)
             if isinstance(reply, dict):
                 return reply
@@ -218,7 +218,7 @@ class CheckProcess:
     session: Session
     channel: socket.socket
 
-    def request(self, request: dict[str, Any], handle: Callable[[int, str], Any]) -> Any:
+    def request(self, request: bytes, handle: Callable[[int, str], Any]) -> Any:
         """Send one call and return the reply; see `Session.ask`."""
         return self.session.ask(self.channel, request, handle)
 
