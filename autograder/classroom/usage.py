@@ -19,7 +19,8 @@ from pathlib import Path
 import psutil
 
 PR_SET_CHILD_SUBREAPER = 36
-LOOK_SECONDS = 0.2
+# Adding up the memory of large processes takes the kernel a while.
+LOOK_SECONDS = 0.5
 SETTLE_SECONDS = 10.0
 KIBIBYTE = 1024
 
