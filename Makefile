@@ -1,7 +1,7 @@
 # Every target makes .venv first when it is missing or older than what it is made from.
 #   PYTHON=python3.12        the Python that makes .venv (3.11.5 to 3.13)
 #   TORCH_INDEX=URL          where torch comes from; https://download.pytorch.org/whl/cpu for the small build
-#   TOPIC=network_pruning    the topic of `calibrate`, `grade` and `bench`
+#   TOPIC=network_pruning    the topic of `calibrate`, `grade`, `bench` and `steady`
 #   TOPICS="a b"             the topics of `demo`; all when left out
 #   WORKERS=2                processes of the tests and of the graders
 
@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench doctor clean
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,8 +64,14 @@ grade: $(STAMP) ## grade course/submitted: judge in parallel, fill the gradebook
 release: $(STAMP) ## pack what students get into dist/
 	$(BIN)/autograder release
 
-bench: $(STAMP) ## how steady judge and speed meter are while the machine is busy
-	$(BIN)/autograder bench $(TOPIC)
+bench: $(STAMP) ## compare the judge with stock nbgrader; how it grows with the class
+	$(BIN)/autograder bench $(TOPIC) --workers $(WORKERS)
+
+steady: $(STAMP) ## how steady judge and speed meter are while the machine is busy
+	$(BIN)/autograder steady $(TOPIC)
+
+fair: $(STAMP) ## the same class 20 times, 1 to 4 workers, machine overloaded: not one mark may differ
+	$(BIN)/python -m pytest tests/classroom/test_fair.py
 
 doctor: $(STAMP) ## say what works on this machine
 	$(BIN)/autograder doctor

@@ -247,12 +247,34 @@ def release() -> None:
 @app.command()
 def bench(
     topic: Annotated[str, typer.Argument()] = "network_pruning",
+    rounds: Annotated[
+        int, typer.Option(min=0, help="how often stock nbgrader and the judge take turns")
+    ] = 2,
+    size: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="students of a class to grade; may be given again (10, 30)"),
+    ] = None,
+    workers: Workers = 2,
+) -> None:
+    """Compare the judge with stock nbgrader, and measure how it grows with the class."""
+    from autograder.classroom.bench import BenchFailed, run_bench
+    from autograder.classroom.stock_course import StockFailed
+
+    try:
+        run_bench(topic, rounds, size or [10, 30], workers, console_for())
+    except (BenchFailed, StockFailed, ValueError) as problem:
+        raise stop(problem) from None
+
+
+@app.command()
+def steady(
+    topic: Annotated[str, typer.Argument()] = "network_pruning",
     runs: Annotated[int, typer.Option(min=1, help="how often each submission is judged")] = 50,
     meter_runs: Annotated[int, typer.Option(min=0, help="comparisons of a net with itself")] = 100,
     workers: Workers = 1,
 ) -> None:
     """Measure how steady judge and speed meter are while another core is busy."""
-    from autograder.classroom.bench import run_bench
+    from autograder.classroom.bench_steady import run_steady
 
-    if not run_bench(topic, runs, meter_runs, workers, console_for()):
+    if not run_steady(topic, runs, meter_runs, workers, console_for()):
         raise typer.Exit(1)

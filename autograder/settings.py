@@ -25,7 +25,7 @@ class Limits(BaseModel):
     """What one submission may use while it is judged.
 
     CPU time decides, not wall time, so a busy machine costs no student a point.
-    The wall-clock limits only end code that waits without computing.
+    Time on the clock counts only while code waits without computing.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -39,7 +39,9 @@ class Limits(BaseModel):
     )
     idle_seconds: float = Field(10.0, description="wall time without any computing, in seconds")
     submission_wall_seconds: float = Field(
-        900.0, description="wall time of one submission from first to last check, in seconds"
+        900.0,
+        description="time of one submission in all checks, in seconds: CPU time while it computes, "
+        "wall time while it waits",
     )
     memory_bytes: int = Field(2048 * MEBIBYTE, description="memory of all processes together")
     processes: int = Field(64, description="processes and threads at the same time")

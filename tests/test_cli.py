@@ -27,6 +27,7 @@ COMMANDS = [
     "data",
     "release",
     "bench",
+    "steady",
 ]
 
 

@@ -30,6 +30,8 @@ TARGETS = [
     "grade",
     "release",
     "bench",
+    "steady",
+    "fair",
     "clean",
 ]
 

@@ -23,8 +23,9 @@ from autograder.settings import COURSE, Limits
 if TYPE_CHECKING:
     from dask.distributed import Client
 
-# Starting Python and importing torch, on top of the time that the submission itself may take.
-EXTRA_SECONDS = 120.0
+# For the judge itself, on top of the time that the submission may take. It is long, because on a
+# machine that is very busy a submission may take many times its CPU time.
+EXTRA_SECONDS = 6300.0
 LAST_WORDS = 600
 CLUSTER_SETTINGS = {
     # Once more on another worker, in case it was not the submission's fault.

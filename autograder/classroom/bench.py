@@ -1,98 +1,158 @@
-"""Measures how steady the judge and the speed meter are while another core is kept busy."""
+"""Compares this judge with stock nbgrader, and measures how the judge grows with a class."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
+import os
+import subprocess
+import sys
 import tempfile
-import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
 import nbformat
 from rich.console import Console
-from tqdm import tqdm
+from rich.table import Table
 
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
-from autograder.classroom.batch import Job, Outcome, judge_in_own_process
+from autograder.classroom.batch import Job, judge_in_own_process
+from autograder.classroom.stock_course import StockCourse
+from autograder.classroom.usage import Usage, measured, one_core
 from autograder.judge.verdict import Verdict
+from autograder.settings import MEBIBYTE, REPOSITORY
 
-SAME = "no measurable difference"
-METER_LIMIT = 0.99
+HEADINGS = ("", "submissions a minute", "wall s", "CPU s", "peak MiB")
+SAID = 2000
 
 
-def run_bench(topic: str, runs: int, meter_runs: int, workers: int, console: Console) -> bool:
-    """Judge reference and untouched notebook many times, compare a net with itself many times.
+class BenchFailed(RuntimeError):
+    """What was to be measured did not work."""
 
-    Returns:
-        True when the reference always got all points, the untouched notebook none, and the
-        meter found no difference in at least 99 of 100 comparisons.
+
+def run_bench(
+    topic: str, rounds: int, sizes: Sequence[int], workers: int, console: Console
+) -> None:
+    """Measure and print both comparisons.
+
+    Args:
+        topic: name of the topic.
+        rounds: how often stock nbgrader and the judge take turns; 0 leaves this part out.
+        sizes: classes of so many students are graded, from first to last step.
+        workers: submissions judged at the same time in these classes.
+        console: where it is printed.
+
+    Raises:
+        BenchFailed: the judge did not give the completed notebook all points.
+        StockFailed: nbgrader could not grade.
     """
-    steady = True
-    with busy_core():
-        answers = {exercise.name: exercise.solution for exercise in load_source(topic).exercises}
-        for title, given, share in (("reference", answers, 1.0), ("untouched", {}, 0.0)):
-            outcomes = _judge_often(topic, title, given, runs, workers)
-            right = sum(o.verdict.points == share * o.verdict.max_points for o in outcomes)
-            seconds = [outcome.seconds for outcome in outcomes]
-            console.print(
-                f"{title}: {share:.0%} in {right} of {runs} runs; "
-                f"median {median(seconds):.1f} s, longest {max(seconds):.1f} s",
-                highlight=False,
-            )
-            steady = steady and right == runs
-        if meter_runs:
-            found = _meter_often(meter_runs)
-            console.print(f"a net against itself: {dict(found)}")
-            steady = steady and found[SAME] >= METER_LIMIT * meter_runs
-    return steady
-
-
-@contextlib.contextmanager
-def busy_core() -> Iterator[None]:
-    """Keep one core fully busy in another process."""
-    process = multiprocessing.get_context("spawn").Process(target=_spin, daemon=True)
-    process.start()
-    try:
-        yield
-    finally:
-        process.kill()
-        process.join()
-
-
-def _spin() -> None:
-    while True:
-        pass
-
-
-def _judge_often(
-    topic: str, title: str, answers: dict[str, str], runs: int, workers: int
-) -> Sequence[Outcome]:
-    names = [exercise.name for exercise in load_source(topic).exercises]
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
-        path = Path(folder) / f"{title}.ipynb"
-        nbformat.write(complete_notebook(topic, {name: answers.get(name) for name in names}), path)
-
-        def judge_once(_run: int) -> Outcome:
-            started = time.perf_counter()
-            text = judge_in_own_process(Job(title, topic, path))
-            seconds = time.perf_counter() - started
-            return Outcome(title, Verdict.model_validate_json(text), seconds=seconds)
-
-        # Each judge is a process of its own; the threads only wait for them.
-        with ThreadPoolExecutor(workers) as pool:
-            return list(tqdm(pool.map(judge_once, range(runs)), title, runs))
+        if rounds:
+            _compare(topic, rounds, Path(folder), console)
+        if sizes:
+            _grow(topic, sizes, workers, Path(folder), console)
 
 
-def _meter_often(runs: int) -> Counter[str]:
-    from course_utils.data import load_images
-    from course_utils.models import LeNet
-    from course_utils.speed import compare_model_speed
+def _compare(topic: str, rounds: int, folder: Path, console: Console) -> None:
+    _say(console, f"{topic}: the completed notebook, {rounds} times each in turn, one core each")
+    stock: list[Usage] = []
+    judge: list[Usage] = []
+    course = StockCourse.make(folder, topic)
+    job = Job("anna", topic, course.notebook)
+    with one_core():
+        with measured() as first:
+            _judge(job)
+        for number in range(1, rounds + 1):
+            with measured() as usage:
+                course.autograde()
+            stock.append(usage)
+            with measured() as usage:
+                _judge(job)
+            judge.append(usage)
+            _say(
+                console,
+                f"round {number}: stock {stock[-1].seconds:.1f} s, judge {judge[-1].seconds:.1f} s"
+                f" (load {os.getloadavg()[0]:.1f})",
+            )
+    table = _table()
+    _row(table, "stock nbgrader autograde", stock)
+    _row(table, "this judge", judge)
+    console.print(table)
+    wall, cpu = (_median(stock, kind) / _median(judge, kind) for kind in ("seconds", "cpu_seconds"))
+    _say(console, f"per core the judge is {wall:.1f} times as fast by the clock, {cpu:.1f} by CPU")
+    extra = first.cpu_seconds - _median(judge, "cpu_seconds")
+    _say(console, f"once for each worker, before its first submission: {extra:.1f} CPU s")
+    _say(console, f"machine: {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
 
-    model = LeNet().eval()
-    images = load_images("test")[0][:64]
-    return Counter(compare_model_speed(model, model, images).verdict for _ in range(runs))
+
+def _judge(job: Job) -> None:
+    verdict = Verdict.model_validate_json(judge_in_own_process(job))
+    if verdict.points != verdict.max_points:
+        raise BenchFailed(f"the completed notebook got {verdict.points} of {verdict.max_points}")
+
+
+def _grow(topic: str, sizes: Sequence[int], workers: int, folder: Path, console: Console) -> None:
+    """Grade whole classes by the command that a TA uses; no two students gave the same answers."""
+    _say(
+        console,
+        f"{topic}: `autograder grade` on classes, {workers} workers: judging, gradebook, "
+        "feedback and report; per submission",
+    )
+    table = _table()
+    for size in sizes:
+        course = folder / f"class_of_{size}"
+        _hand_in(topic, size, course)
+        with measured() as usage:
+            _grade(topic, workers, course)
+        shared = Usage(usage.seconds / size, usage.cpu_seconds / size, usage.peak_memory)
+        _row(table, f"{size} students", [shared])
+        _say(console, f"{size} students: {usage.seconds:.0f} s (load {os.getloadavg()[0]:.1f})")
+    table.caption = "peak: of the whole grader, with all its workers"
+    console.print(table)
+
+
+def _hand_in(topic: str, size: int, course: Path) -> None:
+    source = load_source(topic)
+    answer = source.exercises[0]
+    for number in range(1, size + 1):
+        path = course / "submitted" / f"student_{number:03}" / topic
+        path.mkdir(parents=True)
+        text = f"{answer.solution}\n# student {number}"
+        nbformat.write(
+            complete_notebook(topic, {answer.name: text}), path / f"{source.notebook_name}.ipynb"
+        )
+
+
+def _grade(topic: str, workers: int, course: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "autograder", "grade", topic, "--workers", str(workers)],
+        cwd=REPOSITORY,
+        env={**os.environ, "AUTOGRADER_COURSE": str(course), "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise BenchFailed(f"grading failed:\n{(result.stdout + result.stderr)[-SAID:]}")
+
+
+def _median(usages: Sequence[Usage], kind: str) -> float:
+    return median(getattr(usage, kind) for usage in usages)
+
+
+def _table() -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for place, heading in enumerate(HEADINGS):
+        table.add_column(heading, justify="right" if place else "left", no_wrap=True)
+    return table
+
+
+def _row(table: Table, name: str, usages: Sequence[Usage]) -> None:
+    seconds, cpu = _median(usages, "seconds"), _median(usages, "cpu_seconds")
+    peak = max(usage.peak_memory for usage in usages) / MEBIBYTE
+    table.add_row(name, f"{60 / seconds:.2f}", f"{seconds:.1f}", f"{cpu:.1f}", f"{peak:.0f}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, highlight=False, markup=False)

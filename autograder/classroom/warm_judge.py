@@ -1,8 +1,8 @@
-"""Judges submissions in processes forked from one that has imported everything already.
+"""Judges submissions in processes forked from one that has made everything ready.
 
-Importing torch and the rest takes as long as many checks together. The warm process runs no
-student code and judges nothing itself: each submission has a fork of its own, so one that brings
-its process down costs nobody else anything.
+Importing torch, reading the topic, and training what its checks share takes as long as many checks
+together. The warm process runs no student code and judges nothing itself: each submission has a
+fork of its own, so one that brings its process down costs nobody else anything.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import select
@@ -23,9 +22,11 @@ import weakref
 from pathlib import Path
 from typing import NoReturn
 
+import course_utils
+from autograder.settings import PACKAGE
+
 PR_SET_PDEATHSIG = 1
-# What a judgement imports on its way, too.
-NEEDED = ("judge.judge", "judge.course", "judge.explain", "judge.rehearsal")
+KINDS = ("*.py", "*.toml")
 
 
 class WarmJudge:
@@ -42,7 +43,7 @@ class WarmJudge:
                 `log`, the file for whatever else is said.
             seconds: wall time that it may take, the start of the warm process included.
         """
-        if self._control is not None and self._process.poll() is not None:
+        if self._control is not None and (self._process.poll() is not None or self._is_stale()):
             self.close()
         if self._control is None:
             self._start(Path(order["log"]))
@@ -69,7 +70,12 @@ class WarmJudge:
             self._end()
         self._control = None
 
+    def _is_stale(self) -> bool:
+        """Tell whether a file was changed since the warm process has read it."""
+        return self._made_of != _code_files()
+
     def _start(self, log: Path) -> None:
+        self._made_of = _code_files()
         mine, theirs = socket.socketpair()
         with theirs, log.open("ab") as complaints:
             self._process = subprocess.Popen(
@@ -85,6 +91,16 @@ class WarmJudge:
         self._end = weakref.finalize(self, _end, self._process, mine)
 
 
+def _code_files() -> frozenset[tuple[str, int, int]]:
+    """Return path, size and time of everything that decides a verdict."""
+    found = set()
+    for folder in (PACKAGE, Path(course_utils.__file__).parent):
+        for path in (path for kind in KINDS for path in folder.rglob(kind)):
+            status = path.stat()
+            found.add((str(path), status.st_size, status.st_mtime_ns))
+    return frozenset(found)
+
+
 def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
     control.close()
     # Its forks are killed with it.
@@ -94,19 +110,24 @@ def _end(process: subprocess.Popen[bytes], control: socket.socket) -> None:
 
 def serve(control: socket.socket) -> None:
     """Judge what the grader orders, until it hangs up."""
-    import torch
+    from autograder.judge.preparation import prepare, prepare_topic
 
-    torch.set_num_threads(1)
-    for name in NEEDED:
-        importlib.import_module(f"autograder.{name}")
-    # The forks share this memory; collecting it there would copy it page by page.
-    gc.collect()
-    gc.freeze()
+    prepare()
+    topics: set[str] = set()
     with control.makefile("rb") as orders:
         for line in orders:
+            order = json.loads(line)
+            if order["topic"] not in topics:
+                topics.add(order["topic"])
+                # What is wrong with it, the fork finds too, and says so in its log.
+                with contextlib.suppress(Exception):
+                    prepare_topic(order["topic"])
+                # The forks share this memory; collecting it there would copy it page by page.
+                gc.collect()
+                gc.freeze()
             child = os.fork()
             if child == 0:
-                _judge_and_exit(json.loads(line), control)
+                _judge_and_exit(order, control)
             ended = os.pidfd_open(child)
             ready, _, _ = select.select([ended, control], [], [])
             os.close(ended)

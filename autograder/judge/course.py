@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from autograder.authoring.datasets import load_grading_images
+from autograder.judge.preparation import prepared
 from course_utils.checkpoints import load_checkpoint
-from course_utils.data import load_images, make_loader
+from course_utils.data import SPLITS, load_images, make_loader
 
 HIDDEN_SPLIT = "grading"
 
@@ -56,3 +57,9 @@ class Course:
 @lru_cache(maxsize=4)
 def _load(split: str) -> tuple[Tensor, Tensor]:
     return load_grading_images() if split == HIDDEN_SPLIT else load_images(split)
+
+
+@prepared
+def _unpack_images() -> None:
+    for split in (*SPLITS, HIDDEN_SPLIT):
+        _load(split)

@@ -93,7 +93,7 @@ def _recognise(
 ) -> list[Mistake]:
     """Return the mistakes that answer every recorded call as the student's code did."""
     calls = [call for call in calls if call.name == exercise]
-    if not calls or not all(call.arguments for call in calls):
+    if not calls or not all(call.request for call in calls):
         return []
     right = [_replay(getattr(load_reference(topic), exercise), call) for call in calls]
     given = [call.error if call.error is not None else call.result for call in calls]
@@ -112,10 +112,10 @@ def _answers_alike(function: Any, given: list[Any], calls: list[Call]) -> bool:
 
 
 def _replay(function: Any, call: Call) -> Any:
-    args, kwargs = decode(call.arguments)
+    request = decode(call.request)
     seed_everything(call.seed)
     try:
-        return function(*args, **kwargs)
+        return function(*request["args"], **request["kwargs"])
     except Exception as error:  # an exception is an answer like any other
         return error
 

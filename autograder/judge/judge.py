@@ -6,7 +6,7 @@ import contextlib
 import io
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -170,23 +170,32 @@ class _Given:
 
 
 def _run_checks(judging: Judging) -> None:
-    folder = topic_folder(judging.topic)
+    _pytest(judging.topic, (), [_Given(judging)])
+
+
+def collect_checks(topic: str) -> None:
+    """Import a topic's checks without running any.
+
+    Raises:
+        JudgeBroken: pytest cannot read them.
+    """
+    _pytest(topic, ("--collect-only",), [])
+
+
+def _pytest(topic: str, options: Sequence[str], plugins: list[object]) -> None:
+    folder = topic_folder(topic)
     # Modules are named by their path from here, and two topics may have files of the same name.
     root = folder.parent
-    options = ["-c", os.devnull, f"--rootdir={root}", "--import-mode=importlib", "-q"]
-    options += [
-        "--disable-plugin-autoload",
-        "-p",
-        "no:cacheprovider",
-        # It collects garbage for half a second at the end, to find what this project does not do.
-        "-p",
-        "no:unraisableexception",
-        "-p",
-        "autograder.judge.plugin",
-    ]
+    standing = ["-c", os.devnull, f"--rootdir={root}", "--import-mode=importlib", "-q"]
+    # It keeps what is logged for a report that nobody reads, and every check pays for it.
+    standing += ["-p", "no:logging"]
+    # It collects garbage for half a second at the end, to find what this project does not do.
+    standing += ["-p", "no:unraisableexception"]
+    standing += ["-p", "no:cacheprovider", "--disable-plugin-autoload"]
+    standing += ["-p", "autograder.judge.plugin"]
     report = io.StringIO()
     with contextlib.redirect_stdout(report), contextlib.redirect_stderr(report):
-        code = pytest.main([*options, str(folder)], plugins=[_Given(judging)])
+        code = pytest.main([*standing, *options, str(folder)], plugins=plugins)
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise JudgeBroken(f"pytest could not run the checks: {report.getvalue()[-2000:]}")
 

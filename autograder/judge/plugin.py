@@ -124,6 +124,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     judging = item.config.stash.get(JUDGING, None)
     if mark is not None and judging is not None and judging.gate_failed(mark.args[0]):
         pytest.skip(NOT_RUN)
+    if mark is not None and judging is not None:
+        from autograder.sandbox.seeding import seed_everything
+
+        # Where the judge's own code draws from these, what ran before must not decide.
+        seed_everything(judging.check_seed(item.name))
 
 
 @pytest.hookimpl(wrapper=True)

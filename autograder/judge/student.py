@@ -51,7 +51,7 @@ class Call:
     """One call that a check made: enough to make it again on another implementation."""
 
     name: str
-    arguments: bytes
+    request: bytes
     seed: int
     result: Any
     error: StudentError | None
@@ -132,12 +132,12 @@ class Student:
         call = Call(target if isinstance(target, str) else "", b"", seed, None, None)
         arguments = [*args, *kwargs.values()]
         replayable = not get and not any(isinstance(x, Handle) for x in arguments)
-        if call.name and replayable:
-            data = encode([list(args), kwargs])
-            call.arguments = data if len(data) <= REPLAY_BYTES else b""
+        data = encode(request)
+        if call.name and replayable and len(data) <= REPLAY_BYTES:
+            call.request = data
         self.calls.append(call)
         try:
-            reply = self.process.request(request, self._handle)
+            reply = self.process.request(data, self._handle)
             call.result = self._read(reply, arguments)
         except SandboxStopped as stop:
             call.error = StudentError("NoAnswer", str(stop))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -90,17 +89,16 @@ class Session:
                 used up.
             SandboxUnavailable, SandboxBroken: there is no sandbox, or it does not start.
         """
-        # Starting the sandbox is not the submission's time, and waiting between checks is not.
         self._zygote.start()
         if self._seconds_left <= 0:
             raise SandboxStopped("the time for this submission was used up by earlier checks")
-        started = time.monotonic()
+        started = self._zygote.spent
         self._zygote.deadline = started + self._seconds_left
         try:
             with self._forked() as process:
                 yield process
         finally:
-            self._seconds_left -= time.monotonic() - started
+            self._seconds_left -= self._zygote.spent - started
 
     @contextlib.contextmanager
     def _forked(self) -> Iterator[CheckProcess]:
@@ -122,15 +120,15 @@ class Session:
                 self._abandon()
 
     def ask(
-        self, channel: socket.socket, request: Any, handle: Callable[[int, str], Any]
+        self, channel: socket.socket, request: bytes, handle: Callable[[int, str], Any]
     ) -> dict[Any, Any]:
-        """Send one call to a check's process and return the reply.
+        """Send one call, encoded, to a check's process and return the reply.
 
         Raises:
             SandboxStopped: no reply came; the text says why, for the student.
         """
         try:
-            self._zygote.send(channel, encode(request))
+            self._zygote.send(channel, request)
             reply = self._zygote.receive(channel, handle=handle)
             if isinstance(reply, dict):
                 return reply
@@ -220,7 +218,7 @@ class CheckProcess:
     session: Session
     channel: socket.socket
 
-    def request(self, request: dict[str, Any], handle: Callable[[int, str], Any]) -> Any:
+    def request(self, request: bytes, handle: Callable[[int, str], Any]) -> Any:
         """Send one call and return the reply; see `Session.ask`."""
         return self.session.ask(self.channel, request, handle)
 

@@ -13,6 +13,8 @@ import psutil
 from autograder.settings import MEBIBYTE, Limits
 
 STIR_SECONDS = 0.02
+# On a busy machine a process that wants to compute has to wait for a core, or for the disk.
+WANTS_TO_COMPUTE = (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
 
 
 class LimitExceeded(RuntimeError):
@@ -26,13 +28,19 @@ class Watch:
     Args:
         root: process id of the sandbox's outermost process.
         limits: what the submission may use.
+        peak_memory: most memory that was seen in use, in bytes.
+        spent: the submission's own time, in seconds: while it computes the CPU time that it gets,
+            and while it waits for nothing the time on the clock.
     """
 
     root: int
     limits: Limits
     peak_memory: int = 0
+    spent: float = 0.0
     _shared_memory: int = 0
     _cpu_seconds: dict[int, float] = field(default_factory=dict)
+    _stirred: float = 0.0
+    _last_look: float = field(default_factory=time.monotonic)
     _last_stir: float = field(default_factory=time.monotonic)
 
     def process_ids(self) -> frozenset[int]:
@@ -63,12 +71,17 @@ class Watch:
         return max(0, _memory(process) - self._shared_memory)
 
     def settle(self) -> None:
-        """Take the memory of the first process as the part that its forks share with it."""
-        self._shared_memory = max((_memory(p) for p in self._processes()), default=0)
+        """Take the first process as it is now: its memory is shared by its forks, its time gone."""
+        processes = self._processes()
+        self._shared_memory = max((_memory(process) for process in processes), default=0)
+        for process in processes:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                self._cpu_seconds[process.pid] = times.user + times.system
 
     def rest(self) -> None:
         """Start counting idle time anew: from now on the student's code is expected to work."""
-        self._last_stir = time.monotonic()
+        self._last_stir = self._last_look = time.monotonic()
 
     def check(self) -> None:
         """Look once.
@@ -76,30 +89,36 @@ class Watch:
         Raises:
             LimitExceeded: a limit is passed.
         """
-        memory, threads = self._shared_memory, 0
+        memory, threads, wants = self._shared_memory, 0, False
         cpu_seconds: dict[int, float] = {}
         for process in self._processes():
             with contextlib.suppress(psutil.Error), process.oneshot():
                 memory += self._own_memory(process)
                 threads += process.num_threads()
+                wants |= process.status() in WANTS_TO_COMPUTE
                 times = process.cpu_times()
                 cpu_seconds[process.pid] = times.user + times.system
         self.peak_memory = max(self.peak_memory, memory)
-        stirred = sum(spent - self._cpu_seconds.get(pid, 0.0) for pid, spent in cpu_seconds.items())
-        now = time.monotonic()
-        if stirred >= STIR_SECONDS:
-            self._last_stir = now
-            self._cpu_seconds = cpu_seconds
+        self._count_time(cpu_seconds, wants)
         if threads > self.limits.processes:
             raise LimitExceeded(f"started more than {self.limits.processes} processes or threads")
         if memory > self.limits.memory_bytes:
             raise LimitExceeded(
                 f"used more than {self.limits.memory_bytes // MEBIBYTE} MiB of memory"
             )
-        if now - self._last_stir > self.limits.idle_seconds:
+        if self._last_look - self._last_stir > self.limits.idle_seconds:
             raise LimitExceeded(
                 f"waited for {self.limits.idle_seconds:.0f} s without computing anything"
             )
+
+    def _count_time(self, cpu_seconds: dict[int, float], wants: bool) -> None:
+        now, known = time.monotonic(), self._cpu_seconds
+        computed = sum(spent - known.get(pid, 0.0) for pid, spent in cpu_seconds.items())
+        self.spent += computed if wants else max(computed, now - self._last_look)
+        self._stirred += computed
+        self._last_look, self._cpu_seconds = now, cpu_seconds
+        if wants or self._stirred >= STIR_SECONDS:
+            self._last_stir, self._stirred = now, 0.0
 
 
 def _children(pid: int) -> list[int]:

@@ -24,6 +24,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -40,6 +41,7 @@ from course_utils.training import warm_up
 FORK = b"F"
 READY = b"R"
 MESSAGE_CHARACTERS = 1000
+MADV_COLLAPSE, LARGE_PAGE = 25, 2 * 2**20
 
 
 class ShellStub:
@@ -58,9 +60,14 @@ def main(control_descriptor: int) -> None:
     # The forks share this memory; collecting it there would copy it page by page.
     gc.collect()
     gc.freeze()
+    gc.enable()
+    _use_large_pages()
     control = socket.socket(fileno=control_descriptor)
     control.sendall(READY)
-    _serve_forks(control, _run_submission)
+    with contextlib.suppress(OSError):
+        _serve_forks(control, _run_submission)
+    # Taking the interpreter down in order takes longer than everything else at the end.
+    os._exit(0)
 
 
 def _join_own_keyring() -> None:
@@ -68,6 +75,19 @@ def _join_own_keyring() -> None:
     keyctl, join_session_keyring = {"x86_64": 250, "aarch64": 219}, 1
     if platform.machine() in keyctl:
         ctypes.CDLL(None).syscall(keyctl[platform.machine()], join_session_keyring, None)
+
+
+def _use_large_pages() -> None:
+    """Gather the memory there is in large pages, where the kernel can: forks are then quicker."""
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, rights, _, _, _, *file = line.split(maxsplit=5)
+        if rights == "rw-p" and file in ([], ["[heap]"]):
+            start, end = (int(address, 16) for address in span.split("-"))
+            start, end = -(-start // LARGE_PAGE) * LARGE_PAGE, end // LARGE_PAGE * LARGE_PAGE
+            if start < end:
+                madvise(start, end - start, MADV_COLLAPSE)
 
 
 def _serve_forks(control: socket.socket, child: Any) -> None:
@@ -269,7 +289,3 @@ def _snapshot(arguments: list[Any]) -> bytes:
         return Encoder(keep=lambda value: 0).message(changeable)
     except (WireError, RuntimeError):
         return b""
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autograder.classroom import warm_judge
 from autograder.classroom.warm_judge import WarmJudge
 from autograder.judge.verdict import Verdict
 
@@ -59,6 +60,18 @@ def test_a_warm_process_that_died_is_started_again(warm: WarmJudge, tmp_path: Pa
     os.kill(warm._process.pid, signal.SIGKILL)
     warm._process.wait()
     assert warm.judge(order(tmp_path), SECONDS) == 0
+
+
+def test_a_changed_check_is_read_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_judge, "PACKAGE", tmp_path)
+    path = tmp_path / "topics" / "test_weights.py"
+    path.parent.mkdir()
+    path.write_text("one = 1")
+    opened = WarmJudge()
+    opened._made_of = warm_judge._code_files()
+    assert not opened._is_stale()
+    path.write_text("one = 1.0")
+    assert opened._is_stale()
 
 
 def test_nothing_is_left_when_the_grader_is_killed(tmp_path: Path) -> None:

@@ -1,0 +1,101 @@
+"""Measures how steady the judge and the speed meter are while another core is kept busy."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+
+import nbformat
+from rich.console import Console
+from tqdm import tqdm
+
+from autograder.authoring.build import complete_notebook
+from autograder.authoring.source import load_source
+from autograder.classroom.batch import Job, Outcome, judge_in_own_process
+from autograder.judge.verdict import Verdict
+
+SAME = "no measurable difference"
+METER_LIMIT = 0.99
+
+
+def run_steady(topic: str, runs: int, meter_runs: int, workers: int, console: Console) -> bool:
+    """Judge reference and untouched notebook many times, compare a net with itself many times.
+
+    Returns:
+        True when the reference always got all points, the untouched notebook none, and the
+        meter found no difference in at least 99 of 100 comparisons.
+    """
+    steady = True
+    with busy_cores():
+        answers = {exercise.name: exercise.solution for exercise in load_source(topic).exercises}
+        for title, given, share in (("reference", answers, 1.0), ("untouched", {}, 0.0)):
+            outcomes = _judge_often(topic, title, given, runs, workers)
+            right = sum(o.verdict.points == share * o.verdict.max_points for o in outcomes)
+            seconds = [outcome.seconds for outcome in outcomes]
+            console.print(
+                f"{title}: {share:.0%} in {right} of {runs} runs; "
+                f"median {median(seconds):.1f} s, longest {max(seconds):.1f} s",
+                highlight=False,
+            )
+            steady = steady and right == runs
+        if meter_runs:
+            found = _meter_often(meter_runs)
+            console.print(f"a net against itself: {dict(found)}")
+            steady = steady and found[SAME] >= METER_LIMIT * meter_runs
+    return steady
+
+
+@contextlib.contextmanager
+def busy_cores(processes: int = 1) -> Iterator[None]:
+    """Have so many other processes compute without end."""
+    context = multiprocessing.get_context("spawn")
+    spinning = [context.Process(target=_spin, daemon=True) for _ in range(processes)]
+    for process in spinning:
+        process.start()
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.join()
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _judge_often(
+    topic: str, title: str, answers: dict[str, str], runs: int, workers: int
+) -> Sequence[Outcome]:
+    names = [exercise.name for exercise in load_source(topic).exercises]
+    with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
+        path = Path(folder) / f"{title}.ipynb"
+        nbformat.write(complete_notebook(topic, {name: answers.get(name) for name in names}), path)
+
+        def judge_once(_run: int) -> Outcome:
+            started = time.perf_counter()
+            text = judge_in_own_process(Job(title, topic, path))
+            seconds = time.perf_counter() - started
+            return Outcome(title, Verdict.model_validate_json(text), seconds=seconds)
+
+        # Each judge is a process of its own; the threads only wait for them.
+        with ThreadPoolExecutor(workers) as pool:
+            return list(tqdm(pool.map(judge_once, range(runs)), title, runs))
+
+
+def _meter_often(runs: int) -> Counter[str]:
+    from course_utils.data import load_images
+    from course_utils.models import LeNet
+    from course_utils.speed import compare_model_speed
+
+    model = LeNet().eval()
+    images = load_images("test")[0][:64]
+    return Counter(compare_model_speed(model, model, images).verdict for _ in range(runs))

@@ -1,0 +1,117 @@
+"""The bench: what it measures is what was used, and stock nbgrader is really stock."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+from rich.console import Console
+
+from autograder import settings
+from autograder.classroom import bench, usage
+from autograder.classroom.stock_course import STUDENT, StockCourse
+from autograder.classroom.usage import Usage, measured, one_core
+from autograder.judge.verdict import CheckVerdict, ExerciseVerdict, Verdict
+from autograder.sandbox.bubblewrap import sandbox_problem
+from autograder.sandbox.zygote import Zygote
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading needs Linux")
+
+MEBIBYTE = 2**20
+WORK = """
+import time
+block = b"x" * (100 * 2**20)
+while time.process_time() < 0.6:
+    pass
+"""
+
+
+def test_time_and_memory_of_a_child_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage, "LOOK_SECONDS", 0.05)
+    with measured() as used, one_core():
+        subprocess.run([sys.executable, "-c", WORK], check=True)
+    assert used.cpu_seconds >= 0.55
+    assert used.seconds >= 0.55
+    assert used.peak_memory >= 100 * MEBIBYTE
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem() or "sandbox")
+def test_what_a_sandbox_used_is_counted_when_it_has_ended() -> None:
+    with measured() as used:
+        zygote = Zygote()
+        zygote.start()
+        zygote.close()
+    assert used.cpu_seconds > 1, "importing torch takes longer"
+
+
+@pytest.mark.slow
+def test_stock_nbgrader_runs_the_notebook_itself(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(settings, "TOPICS", Path(__file__).parents[1] / "judge")
+    course = StockCourse.make(tmp_path, "sample_topic")
+    course.autograde()
+    path = tmp_path / "autograded" / STUDENT / "sample_topic" / course.notebook.name
+    cells = nbformat.read(path, as_version=4).cells
+    counts = [cell.execution_count for cell in cells if cell.cell_type == "code"]
+    assert counts == list(range(1, len(counts) + 1))
+
+
+class FakeCourse:
+    """A course that stock nbgrader grades at once."""
+
+    notebook = Path("anna.ipynb")
+
+    @classmethod
+    def make(cls, _folder: Path, _topic: str) -> FakeCourse:
+        return cls()
+
+    def autograde(self) -> None:
+        """Do nothing."""
+
+
+def judged(points: bool) -> str:
+    check = CheckVerdict(name="test_x", passed=points, weight=1)
+    exercise = ExerciseVerdict.from_checks("apoz", 4, [check])
+    return Verdict(topic="network_pruning", exercises=[exercise]).model_dump_json()
+
+
+@contextlib.contextmanager
+def pretend() -> Iterator[Usage]:
+    yield Usage(seconds=12.0, cpu_seconds=6.0, peak_memory=300 * MEBIBYTE)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "measured", pretend)
+    monkeypatch.setattr(bench, "StockCourse", FakeCourse)
+    monkeypatch.setattr(bench, "judge_in_own_process", lambda job: judged(True))
+    monkeypatch.setattr(bench, "_grade", lambda topic, workers, course: None)
+
+
+@pytest.mark.usefixtures("quick")
+def test_it_says_what_was_measured() -> None:
+    console = Console(record=True, width=160)
+    bench.run_bench("network_pruning", 2, [2, 3], 1, console)
+    said = console.export_text()
+    for text in ("2 times each in turn", "stock nbgrader autograde", "this judge", "per core"):
+        assert text in said
+    assert "round 2" in said
+    rows = {
+        line.split("  ")[0]: line.split()[-4:] for line in said.splitlines() if line[-1:] != ")"
+    }
+    assert rows["this judge"] == ["5.00", "12.0", "6.0", "300"]
+    assert rows["3 students"] == ["15.00", "4.0", "2.0", "300"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_judge_that_is_wrong_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "judge_in_own_process", lambda job: judged(False))
+    with pytest.raises(bench.BenchFailed, match="0"):
+        bench.run_bench("network_pruning", 1, [], 1, Console(record=True))
