@@ -176,6 +176,7 @@ class _Maker:
 
     def __init__(self, source: TopicSource) -> None:
         self.topic = source.topic
+        self.languages = source.languages
         self.answers = {exercise.name: exercise.solution for exercise in source.exercises}
         self.names = list(self.answers)
         self.written = [cell.name for cell in source.of_kind("written")]
@@ -218,6 +219,12 @@ class _Maker:
                 "every answer right",
                 self._all(Desert.FULL),
                 self._notebook(self.answers),
+            ),
+            Member(
+                f"{PREFIX}in_chinese",
+                "every answer right, in the Chinese notebook",
+                self._all(Desert.FULL),
+                complete_notebook(self.topic, self.answers, self.languages[-1]),
             ),
             Member(
                 f"{PREFIX}own_style",
