@@ -163,13 +163,8 @@ def _earlier_verdicts(topic: str) -> dict[str, list[Verdict]]:
     """Return the stored verdicts of other checks: hash of the submission -> newest first."""
     now = checks_hash(topic)
     found: dict[str, list[tuple[float, Verdict]]] = {}
-    for path in sorted(verdict_store().folder.rglob("*.json")):
-        try:
-            content, when = path.read_bytes(), path.stat().st_mtime
-            verdict = Verdict.model_validate_json(content)
-        except (OSError, ValueError):
-            # A broken one is judged anew when it is needed; here it only explains less.
-            continue
+    # A damaged one is judged anew when it is needed; here it only explains less.
+    for when, verdict in verdict_store().all():
         if verdict.topic == topic and verdict.identity.get("checks") != now:
             key = verdict.identity.get("submission", "")
             found.setdefault(key, []).append((when, verdict))

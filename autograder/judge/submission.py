@@ -32,6 +32,8 @@ from autograder.settings import MEBIBYTE
 FILE_BYTES = 30 * MEBIBYTE
 SOURCE_BYTES = 5 * MEBIBYTE
 MOST_CELLS = 2000
+# Beside the notebook, in nbgrader's layout: when it was handed in.
+TIMESTAMP = "timestamp.txt"
 
 
 class UnreadableError(ValueError):
@@ -95,15 +97,31 @@ def read_submission(path: Path, topic: str) -> Submission:
     Raises:
         ValueError: there is no such topic, or its source is wrong. Never because of the file.
     """
+    load_source(topic)  # An unknown topic is not the file's fault.
+    try:
+        content = read_bytes(path)
+    except UnreadableError as error:
+        return unreadable_submission(topic, str(error))
+    return parse_submission(content, topic)
+
+
+def parse_submission(content: bytes, topic: str) -> Submission:
+    """Read a submission from its bytes; see `read_submission`."""
     source = load_source(topic)
     try:
-        cells = [_RawCell(*item) for item in enumerate(raw_cells(path))]
+        cells = [_RawCell(*item) for item in enumerate(_parse_cells(content))]
         return _Reader(source.in_language(_language(source, cells)), cells).read()
     except UnreadableError as error:
-        return Submission(topic, problems=[str(error)], unreadable=True)
+        return unreadable_submission(topic, str(error))
     except Exception as error:  # whatever is in the file, the other submissions go on
-        problem = f"The notebook could not be read ({type(error).__name__})."
-        return Submission(topic, problems=[problem], unreadable=True)
+        return unreadable_submission(
+            topic, f"The notebook could not be read ({type(error).__name__})."
+        )
+
+
+def unreadable_submission(topic: str, problem: str) -> Submission:
+    """Return the submission of somebody whose file cannot be read; `problem` says why."""
+    return Submission(topic, problems=[problem], unreadable=True)
 
 
 def reference_submission(source: TopicSource) -> Submission:
@@ -146,10 +164,12 @@ def raw_cells(path: Path) -> list[dict[str, Any]]:
     Raises:
         UnreadableError: it is missing, no ordinary file, too large, or no notebook.
     """
+    return _parse_cells(read_bytes(path))
+
+
+def _parse_cells(content: bytes) -> list[dict[str, Any]]:
     try:
-        notebook = json.loads(_read_bytes(path).decode("utf-8-sig"))
-    except UnreadableError:
-        raise
+        notebook = json.loads(content.decode("utf-8-sig"))
     except RecursionError:
         raise UnreadableError("The notebook is nested too deeply.") from None
     except ValueError:
@@ -162,7 +182,12 @@ def raw_cells(path: Path) -> list[dict[str, Any]]:
     return [cell if isinstance(cell, dict) else {} for cell in cells]
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return the content of a submitted file, without following links.
+
+    Raises:
+        UnreadableError: it is missing, no ordinary file, or too large.
+    """
     if path.is_symlink() or path.parent.is_symlink():
         raise UnreadableError("The submission is a symbolic link. Links are not followed.")
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -182,6 +207,21 @@ def _read_bytes(path: Path) -> bytes:
             return file.read(FILE_BYTES)
     finally:
         os.close(descriptor)
+
+
+def fingerprint(path: Path) -> str:
+    """Return one hash over a submitted file as it is and its time of submission.
+
+    It tells whether anything was handed in anew, also what no verdict depends on: written
+    answers, figures, comments.
+    """
+    digest = hashlib.sha256()
+    for file in (path, path.parent / TIMESTAMP):
+        try:
+            digest.update(hashlib.sha256(read_bytes(file)).digest())
+        except UnreadableError as problem:
+            digest.update(str(problem).encode())
+    return digest.hexdigest()
 
 
 class _RawCell:
