@@ -1,0 +1,132 @@
+"""Processes killed at random moments: after a second run the gradebook is the undisturbed one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.conftest import KILLS, SEED, FaultClass, Running, Undisturbed
+
+pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(3600)]
+
+DRIVER_KILLS = 12
+KILLS_BELOW = 32
+SCHEDULER_KILLS = 6
+KILLS_OF_ONE_CLASS = 6
+
+
+def check_end(made: FaultClass, undisturbed: Undisturbed) -> None:
+    """Compare a class that was disturbed with the undisturbed one."""
+    made.check_files()
+    assert made.books() == undisturbed.books
+    assert len(made.verdicts()) == undisturbed.verdicts
+    # A kill may come between a verdict and its line in the log, but never makes a second judging.
+    assert all(count <= 1 for count in made.judged_well().values())
+
+
+def test_the_driver_is_killed(new_class: Any, undisturbed: Undisturbed) -> None:
+    dice = random.Random(SEED)
+    killed = 0
+    while killed < DRIVER_KILLS:
+        made = new_class()
+        for _ in range(KILLS_OF_ONE_CLASS):
+            before = made.verdicts()
+            running = made.start()
+            time.sleep(dice.uniform(0, undisturbed.seconds))
+            killed += running.kill("driver")
+            made.check_files()
+            after = made.verdicts()
+            assert before.items() <= after.items(), "a verdict that was kept was made again"
+        # At once: what the killed one started may still be at work.
+        kept = made.verdicts()
+        made.grade()
+        assert kept.items() <= made.verdicts().items()
+        check_end(made, undisturbed)
+
+
+def test_workers_judges_sandboxes_and_nbgrader_are_killed(
+    new_class: Any, undisturbed: Undisturbed
+) -> None:
+    dice = random.Random(SEED + 1)
+    killed = 0
+    while killed < KILLS_BELOW:
+        made = new_class()
+        running = made.start()
+        while running.process.poll() is None:
+            time.sleep(dice.uniform(0.2, 1.5))
+            killed += bool(running.kill_below(dice))
+        made.check_files()
+        kept = made.verdicts()
+        made.grade()
+        assert kept.items() <= made.verdicts().items()
+        check_end(made, undisturbed)
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[Any]:
+    """Return a function that starts a scheduler and two workers of a class."""
+    started: list[Running] = []
+
+    def start(made: FaultClass) -> tuple[str, Running]:
+        address = tmp_path / f"scheduler-{time.monotonic_ns()}.json"
+        more = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        scheduler = made.program("-m", "dask", "scheduler", "--scheduler-file", str(address), *more)
+        place = ["--scheduler-file", str(address), "--local-directory", str(tmp_path)]
+        more = ["--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
+        workers = [made.program("-m", "dask", "worker", *place, *more) for _ in range(2)]
+        started.extend([scheduler, *workers])
+        return wait_for_address(address), scheduler
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.terminate()
+    for running in started:
+        running.wait(60)
+
+
+def wait_for_address(path: Path) -> str:
+    """Wait for a scheduler to say where it is."""
+    import json
+
+    for _ in range(600):
+        if path.is_file() and path.stat().st_size:
+            return str(json.loads(path.read_text())["address"])
+        time.sleep(0.1)
+    raise AssertionError("the scheduler did not start")
+
+
+def test_the_scheduler_is_killed(new_class: Any, undisturbed: Undisturbed, dask: Any) -> None:
+    dice = random.Random(SEED + 2)
+    killed = 0
+    while killed < SCHEDULER_KILLS:
+        made = new_class()
+        for _ in range(KILLS_OF_ONE_CLASS):
+            address, scheduler = dask(made)
+            running = made.start(scheduler=address)
+            # Nobody needs it for the books, which take the second half.
+            time.sleep(dice.uniform(0, undisturbed.seconds / 2))
+            killed += scheduler.kill("scheduler")
+            code = running.wait()
+            said = running.text()
+            # After the judging, nobody needs the scheduler any more.
+            assert code == 0 or "give the same command again" in said, said
+            assert "Traceback" not in said
+            made.check_files()
+        kept = made.verdicts()
+        made.grade(scheduler=dask(made)[0])
+        assert kept.items() <= made.verdicts().items()
+        check_end(made, undisturbed)
+
+
+def test_enough_was_killed() -> None:
+    if not {"driver", "scheduler", "worker"} <= set(KILLS):
+        pytest.skip("the other tests of this file did not run")
+    print(f"\n{KILLS.total()} kills: {dict(KILLS)}")
+    assert KILLS.total() >= 50
+    assert {"driver", "scheduler", "worker", "judge", "sandbox", "nbgrader"} <= set(KILLS)
