@@ -55,9 +55,7 @@ ANSWERS: dict[str, dict[str, str | None]] = {
     "anna": {},
     "ben": {"halve": "def halve(x):\n    return x / 3\n"},
     "carl": {"quarter": None},
-    "dora": {"quarter": "def quarter(x):\n    return x * 0.25\n"},
     "emil": {"halve": None, "why_half": None},
-    "fred": {"halve": "def halve(x):\n    return x.mul(0.5)\n"},
 }
 CORRUPT = "gina"
 KILLS: Counter[str] = Counter()
