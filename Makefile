@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench doctor clean
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench faults doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ release: $(STAMP) ## pack what students get into dist/
 
 bench: $(STAMP) ## how steady judge and speed meter are while the machine is busy
 	$(BIN)/autograder bench $(TOPIC)
+
+faults: $(STAMP) ## kill, lock and fill what grading needs; compare the marks (half an hour or more)
+	$(BIN)/python -m pytest tests/faults
 
 doctor: $(STAMP) ## say what works on this machine
 	$(BIN)/autograder doctor

@@ -32,6 +32,7 @@ TARGETS = [
     "grade",
     "release",
     "bench",
+    "faults",
     "clean",
 ]
 
