@@ -67,7 +67,7 @@ release: $(STAMP) ## pack what students get into dist/
 bench: $(STAMP) ## how steady judge and speed meter are while the machine is busy
 	$(BIN)/autograder bench $(TOPIC)
 
-faults: $(STAMP) ## kill, lock and fill what grading needs; compare the marks (half an hour or more)
+faults: $(STAMP) ## kill, lock and fill what grading needs; compare the marks
 	$(BIN)/python -m pytest tests/faults
 
 doctor: $(STAMP) ## say what works on this machine

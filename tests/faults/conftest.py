@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,9 @@ from pathlib import Path
 from autograder import settings
 settings.TOPICS = Path(os.environ["FAULTS_ROOT"]) / "topics"
 settings.NOTEBOOKS = Path(os.environ["FAULTS_ROOT"]) / "notebooks"
+if seconds := os.environ.get("FAULTS_LOCK_SECONDS"):
+    from autograder.gradebook import patience
+    patience.LOCK_SECONDS = int(seconds)
 """
 QUESTION = """
 # %% [markdown] written="why_half" points=2
@@ -88,12 +91,12 @@ class FaultClass:
         command = ["-m", "autograder", "grade", TOPIC, "--workers", str(workers)]
         return self.program(*command, *more, *arguments)
 
-    def program(self, *arguments: str) -> Running:
-        """Start a Python program with the class's settings."""
+    def program(self, *arguments: str, behind: Sequence[str] = ()) -> Running:
+        """Start a Python program with the class's settings, as the last part of a command."""
         said = self.root / f"said-{time.monotonic_ns()}.txt"
         with said.open("wb") as file:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                [*behind, sys.executable, *arguments],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -264,15 +267,19 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def new_class(root: Path, tmp_path: Path) -> Any:
     """Return a function that makes a fresh class: handed in, and nothing graded."""
 
-    def make(place: Path | None = None) -> FaultClass:
-        return fresh_class(root, place or tmp_path / f"course-{time.monotonic_ns()}")
+    def make(place: Path | None = None, students: Collection[str] = ()) -> FaultClass:
+        made = fresh_class(root, place or tmp_path / f"course-{time.monotonic_ns()}")
+        for folder in (made.course / "submitted").iterdir():
+            if students and folder.name not in students:
+                shutil.rmtree(folder)
+        return made
 
     return make
 
 
 def fresh_class(root: Path, course: Path) -> FaultClass:
     """Make a class that has handed in."""
-    shutil.copytree(root / "class", course)
+    shutil.copytree(root / "class", course, dirs_exist_ok=True)
     packages = os.pathsep.join([str(root / "site"), str(settings.REPOSITORY)])
     environment = {
         "PYTHONPATH": packages,
@@ -304,3 +311,37 @@ def undisturbed(root: Path) -> Undisturbed:
     assert books["anna"][0] > books["ben"][0]
     assert made.judged_well() == dict.fromkeys(books, 1)
     return Undisturbed(books, len(made.verdicts()), seconds)
+
+
+@pytest.fixture
+def dask(tmp_path: Path) -> Iterator[Any]:
+    """Return a function that starts a scheduler and two workers of a class."""
+    started: list[Running] = []
+
+    def start(made: FaultClass, behind: Sequence[str] = ()) -> tuple[str, Running]:
+        address = tmp_path / f"scheduler-{time.monotonic_ns()}.json"
+        more = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+        scheduler = made.program("-m", "dask", "scheduler", "--scheduler-file", str(address), *more)
+        place = ["--scheduler-file", str(address), "--local-directory", str(tmp_path)]
+        more = ["--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
+        workers = [
+            made.program("-m", "dask", "worker", *place, *more, behind=behind) for _ in range(2)
+        ]
+        started.extend([scheduler, *workers])
+        return wait_for_address(address), scheduler
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.process.terminate()
+    for running in started:
+        running.wait(60)
+
+
+def wait_for_address(path: Path) -> str:
+    """Wait for a scheduler to say where it is."""
+    for _ in range(600):
+        if path.is_file() and path.stat().st_size:
+            return str(json.loads(path.read_text())["address"])
+        time.sleep(0.1)
+    raise AssertionError("the scheduler did not start")

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.faults.conftest import KILLS, SEED, FaultClass, Running, Undisturbed
+from tests.faults.conftest import KILLS, SEED, FaultClass, Undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(3600)]
 
@@ -67,40 +65,6 @@ def test_workers_judges_sandboxes_and_nbgrader_are_killed(
         made.grade()
         assert kept.items() <= made.verdicts().items()
         check_end(made, undisturbed)
-
-
-@pytest.fixture
-def dask(tmp_path: Path) -> Iterator[Any]:
-    """Return a function that starts a scheduler and two workers of a class."""
-    started: list[Running] = []
-
-    def start(made: FaultClass) -> tuple[str, Running]:
-        address = tmp_path / f"scheduler-{time.monotonic_ns()}.json"
-        more = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        scheduler = made.program("-m", "dask", "scheduler", "--scheduler-file", str(address), *more)
-        place = ["--scheduler-file", str(address), "--local-directory", str(tmp_path)]
-        more = ["--nthreads", "1", "--no-dashboard", "--memory-limit", "0"]
-        workers = [made.program("-m", "dask", "worker", *place, *more) for _ in range(2)]
-        started.extend([scheduler, *workers])
-        return wait_for_address(address), scheduler
-
-    yield start
-    for running in started:
-        if running.process.poll() is None:
-            running.process.terminate()
-    for running in started:
-        running.wait(60)
-
-
-def wait_for_address(path: Path) -> str:
-    """Wait for a scheduler to say where it is."""
-    import json
-
-    for _ in range(600):
-        if path.is_file() and path.stat().st_size:
-            return str(json.loads(path.read_text())["address"])
-        time.sleep(0.1)
-    raise AssertionError("the scheduler did not start")
 
 
 def test_the_scheduler_is_killed(new_class: Any, undisturbed: Undisturbed, dask: Any) -> None:
