@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
+from sqlalchemy.exc import OperationalError
 
 from autograder import settings
 from autograder.authoring.build import build_topic
@@ -22,6 +23,7 @@ from autograder.classroom.report import report_path, write_report
 from autograder.classroom.similarity import similar_submissions
 from autograder.classroom.survey import survey
 from autograder.gradebook.folders import forget_unfinished, prepare_submissions
+from autograder.gradebook.mend import mend_gradebook
 from autograder.gradebook.verdicts import STORE_FOLDER
 from autograder.judge.identity import verdict_key
 from autograder.judge.store import VerdictStore
@@ -208,6 +210,12 @@ def keep_books(topic: str, outcomes: Sequence[Outcome], console: Console) -> Non
 
 def _keep_books(topic: str, outcomes: Sequence[Outcome], console: Console, lock: int) -> None:
     build_topic(topic)
+    try:
+        mend_gradebook()
+    except OperationalError as problem:
+        raise BookkeepingFailed(
+            f"the gradebook cannot be opened: {problem.orig}\n{LOCKED}"
+        ) from None
     forget_unfinished(topic)
     chosen = {outcome.student for outcome in outcomes}
     everyone = {path.parent.name for path in (COURSE / "submitted").glob(f"*/{topic}")}

@@ -74,7 +74,9 @@ class Board:
         if outcome.broken:
             self.failed += 1
             reason = outcome.broken.partition("\n")[0]
-            self._console.print(f"FAILED {outcome.student}: {reason}", markup=False, style="red")
+            self._console.print(
+                f"FAILED {outcome.student}: {reason}", markup=False, style="red", soft_wrap=True
+            )
         self._show()
 
     def seconds_left(self) -> float | None:
@@ -102,7 +104,8 @@ class Board:
         due = self._clock() - self._last_line >= LINE_SECONDS
         if not self._console.is_terminal and self.total and (always or due):
             self._last_line = self._clock()
-            self._console.print(f"judging: {self.text()}", markup=False, highlight=False)
+            line = f"judging: {self.text()}"
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _words(seconds: float) -> str:

@@ -74,7 +74,7 @@ def test_a_file_gets_a_line_now_and_then() -> None:
             clock.now += 1
             board.finished(outcome())
     lines = out.getvalue().splitlines()
-    assert len(lines) == 100 // progress.LINE_SECONDS + 1
+    assert len(lines) == 100 // progress.LINE_SECONDS + 1, lines
     assert lines[-1] == "judging: queued 0, running 0, done 100, failed 0"
 
 

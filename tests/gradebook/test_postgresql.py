@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, get_alembic_version
+from sqlalchemy import text
 
 from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.gradebook.marks import database_url, read_marks
+from autograder.gradebook.mend import mend_gradebook
 
 TINY = "tiny_topic"
 NOTEBOOK = "9_tiny_topic"
@@ -88,9 +90,18 @@ def url() -> Iterator[str]:
 def test_marks_are_read_from_the_server(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "GRADEBOOK", url)
     assert database_url() == url
+    assert not mend_gradebook()
     with pytest.raises(ValueError, match="not in the gradebook"):
         read_marks("some_topic")
+    assert not mend_gradebook()
     with Gradebook(url) as books:
+        # As when making it was cut off.
+        books.db.execute(text("DROP TABLE alembic_version"))
+        books.db.commit()
+    assert mend_gradebook()
+    with Gradebook(url) as books:
+        (version,) = books.db.execute(text("SELECT version_num FROM alembic_version")).scalars()
+        assert version == get_alembic_version()
         books.add_assignment("some_topic")
         books.add_student("zoë", first_name="Zoë", last_name="文")
         books.add_submission("some_topic", "zoë")
