@@ -174,25 +174,13 @@ class _Slots:
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     import dask
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(CLUSTER_SETTINGS))
         if scheduler is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="autograder-"))
-            cluster: Any = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    # Judging limits memory itself; Dask would only see its own small process.
-                    memory_limit=0,
-                    local_directory=folder,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
+            cluster: Any = stack.enter_context(_local_cluster(workers, folder))
         else:
             cluster = scheduler
             # Dask tells at length what `ClusterLost` says in a sentence.
@@ -200,8 +188,34 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         try:
             client = stack.enter_context(Client(cluster))
         except (OSError, ValueError) as problem:
-            raise ClusterLost(f"no Dask scheduler answers at {scheduler}: {problem}") from None
+            raise ClusterLost(
+                f"no Dask scheduler answers at {scheduler}: {problem}. Start it, then give the "
+                "same command again."
+            ) from None
         yield client
+
+
+def _local_cluster(workers: int, folder: str) -> Any:
+    from dask.distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            # Judging limits memory itself; Dask would only see its own small process.
+            memory_limit=0,
+            local_directory=folder,
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as problem:
+        reason = problem.__cause__ or problem
+        raise ClusterLost(
+            f"the workers could not be started on this machine: {reason}. What was judged is "
+            "kept. Give the same command again."
+        ) from None
 
 
 def _outcome(job: Job, future: Any) -> Outcome:
