@@ -204,7 +204,8 @@ def _local_cluster(workers: int, folder: str) -> Any:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            # Any free port, and for this machine only.
+            dashboard_address="127.0.0.1:0",
             # Judging limits memory itself; Dask would only see its own small process.
             memory_limit=0,
             local_directory=folder,

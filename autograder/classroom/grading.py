@@ -259,7 +259,7 @@ def run_nbgrader(
         lock: descriptor of a lock that the command holds as long as it runs.
 
     Raises:
-        BookkeepingFailed: it ended with an error, and `may_fail` was not given.
+        BookkeepingFailed: it ended with an error, and `may_fail` was not given; or it was killed.
     """
     result = subprocess.run(
         [sys.executable, "-m", "nbgrader", command, *arguments],
@@ -271,6 +271,12 @@ def run_nbgrader(
         pass_fds=[] if lock is None else [lock],
     )
     said = result.stdout + result.stderr
+    if result.returncode < 0:
+        # Half of the class may be done; that is no error of some student.
+        raise BookkeepingFailed(
+            f"nbgrader {command} was killed (signal {-result.returncode}). "
+            "Give the same command again; what was judged is kept."
+        )
     if result.returncode != 0 and not may_fail:
         text = f"nbgrader {command} failed:\n{said[-LOG_TAIL:]}"
         if "database is locked" in said:

@@ -144,3 +144,14 @@ def test_a_failing_command_of_nbgrader_says_what_it_said(
     monkeypatch.setattr(grading, "REPOSITORY", tmp_path)
     with pytest.raises(grading.BookkeepingFailed, match="no_such_topic"):
         grading.run_nbgrader("generate_feedback", "no_such_topic")
+
+
+def test_a_command_of_nbgrader_that_was_killed_is_a_failure_of_the_whole_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
+    killed.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(killed))
+    with pytest.raises(grading.BookkeepingFailed, match="signal 9"):
+        grading.run_nbgrader("autograde", TOPIC, may_fail=True)
