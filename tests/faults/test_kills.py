@@ -58,6 +58,8 @@ def test_workers_judges_sandboxes_and_nbgrader_are_killed(
     while killed < KILLS_BELOW:
         before = made.verdicts()
         running = made.start()
+        # A kill while the cluster starts ends the run; later ones do not.
+        time.sleep(dice.uniform(0, undisturbed.seconds / 2))
         while running.process.poll() is None and killed < KILLS_BELOW:
             time.sleep(undisturbed.seconds * dice.uniform(0.01, 0.08))
             killed += bool(running.kill_below(dice))
