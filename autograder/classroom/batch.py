@@ -223,8 +223,11 @@ def _outcome(job: Job, future: Any) -> Outcome:
     """Turn a finished future into an outcome; whatever went wrong, there is one."""
     error = future.exception()
     if error is not None:
-        # Not the judge's trouble but the worker's, such as one that died twice.
-        judged = Judged(failure=f"{type(error).__name__}: {error}", started=time.time())
+        # Not the judge's trouble but the worker's.
+        failure = f"{type(error).__name__}: {error}"
+        if type(error).__name__ == "KilledWorker":
+            failure = "two workers died while they judged it: out of memory, or somebody ended them"
+        judged = Judged(failure=failure, details=str(error), started=time.time())
     else:
         judged = future.result()
     reason = judged.failure

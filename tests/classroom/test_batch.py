@@ -53,6 +53,7 @@ def test_a_worker_that_dies_stops_nobody_else() -> None:
     assert sorted(broken) == ["babbles", "kills_worker", "other_checks", "raises"]
     assert "the disk is full" in broken["raises"]
     assert "Traceback" in outcomes["raises"].judged.details
+    assert "two workers died" in broken["kills_worker"]
     assert "install the same course" in broken["other_checks"]
     for name in broken:
         verdict = outcomes[name].verdict

@@ -295,11 +295,12 @@ def fresh_class(root: Path, course: Path) -> FaultClass:
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """What grading gives when nothing happens, and how long it takes."""
+    """What grading gives when nothing happens, how long it takes, and the class it was done on."""
 
     books: dict[str, Any]
     verdicts: int
     seconds: float
+    course: Path
 
 
 @pytest.fixture(scope="session")
@@ -313,7 +314,7 @@ def undisturbed(root: Path) -> Undisturbed:
     assert set(books) == {*ANSWERS, CORRUPT, "version"}
     assert books["anna"][0] > books["ben"][0]
     assert made.judged_well() == dict.fromkeys([*ANSWERS, CORRUPT], 1)
-    return Undisturbed(books, len(made.verdicts()), seconds)
+    return Undisturbed(books, len(made.verdicts()), seconds, made.course)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -41,11 +42,14 @@ def resize(disk: Path, kibibytes: int) -> None:
     subprocess.run(command, check=True)
 
 
-@pytest.mark.parametrize("free", [12, 48, 400], ids="{} KiB".format)
+# What there is room for: a verdict or two; then all verdicts, but no gradebook.
+@pytest.mark.parametrize(("free", "judged"), [(16, False), (300, True)])
 def test_the_disk_is_full(
-    free: int, small_disk: Path, new_class: Any, undisturbed: Undisturbed
+    free: int, judged: bool, small_disk: Path, new_class: Any, undisturbed: Undisturbed
 ) -> None:
     made: FaultClass = new_class(small_disk)
+    if judged:
+        shutil.copytree(undisturbed.course / "verdicts", made.course / "verdicts")
     status = os.statvfs(small_disk)
     used = (status.f_blocks - status.f_bfree) * status.f_frsize // KIBIBYTE
     resize(small_disk, used + free)
@@ -56,6 +60,7 @@ def test_the_disk_is_full(
     assert "was not graded" in said
     made.check_files()
     kept = made.verdicts()
+    assert judged or len(kept) < undisturbed.verdicts
     resize(small_disk, 64 * KIBIBYTE)
     made.grade()
     made.check_files()
@@ -65,17 +70,17 @@ def test_the_disk_is_full(
 
 def test_the_gradebook_is_locked(new_class: Any, undisturbed: Undisturbed) -> None:
     made: FaultClass = new_class()
+    shutil.copytree(undisturbed.course / "verdicts", made.course / "verdicts")
+    kept = made.verdicts()
     made.environment["FAULTS_LOCK_SECONDS"] = "1"
     holder = sqlite3.connect(made.course / "gradebook.db", isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     running = made.start()
     assert running.wait() == 2, running.text()
     assert "Another program has the gradebook open" in running.text()
-    kept = made.verdicts()
-    assert len(kept) == undisturbed.verdicts, "judging does not need the gradebook"
 
     # Now it lets go while the grader waits.
-    made.environment["FAULTS_LOCK_SECONDS"] = "60"
+    made.environment["FAULTS_LOCK_SECONDS"] = "600"
     running = made.start()
     with pytest.raises(subprocess.TimeoutExpired):
         running.process.wait(undisturbed.seconds / 2)
@@ -88,7 +93,7 @@ def test_the_gradebook_is_locked(new_class: Any, undisturbed: Undisturbed) -> No
 
 def test_stored_verdicts_are_damaged(new_class: Any, undisturbed: Undisturbed) -> None:
     made: FaultClass = new_class()
-    made.grade()
+    shutil.copytree(undisturbed.course, made.course, dirs_exist_ok=True)
     before = made.verdicts()
     paths = [made.course / "verdicts" / name for name in sorted(before)]
     paths[0].write_bytes(b"")
@@ -96,7 +101,7 @@ def test_stored_verdicts_are_damaged(new_class: Any, undisturbed: Undisturbed) -
     paths[2].write_bytes(paths[3].read_bytes())
     content = json.loads(paths[4].read_bytes())
     for exercise in content["verdict"]["exercises"]:
-        exercise["points"] = exercise["max_points"]
+        exercise["points"] = exercise["max_points"] / 2
     paths[4].write_text(json.dumps(content))
     made.grade()
     made.check_files()
