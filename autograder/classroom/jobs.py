@@ -16,13 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autograder.classroom.warm_judge import WarmJudge
-from autograder.judge.submission import (
-    Submission,
-    UnreadableError,
-    parse_submission,
-    read_bytes,
-    unreadable_submission,
-)
+from autograder.judge.notebook_file import UnreadableError, read_bytes
+from autograder.judge.submission import Submission, parse_submission, unreadable_submission
 from autograder.settings import Limits
 
 # Starting Python and importing torch, on top of the time that the submission itself may take.

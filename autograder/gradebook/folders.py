@@ -21,7 +21,7 @@ from nbgrader.utils import parse_utc
 from autograder import settings
 from autograder.authoring.source import load_source
 from autograder.files import write_whole
-from autograder.judge.submission import TIMESTAMP
+from autograder.judge.notebook_file import TIMESTAMP
 
 LOG = logging.getLogger("traitlets")
 TIMESTAMP_BYTES = 200

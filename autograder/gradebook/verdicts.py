@@ -32,7 +32,8 @@ from autograder.gradebook.feedback import (
 from autograder.gradebook.rebuild import submitted_path
 from autograder.gradebook.sanitize import plain_text
 from autograder.judge.identity import verdict_key
-from autograder.judge.submission import Submission, fingerprint, read_submission
+from autograder.judge.notebook_file import fingerprint
+from autograder.judge.submission import Submission, read_submission
 from autograder.judge.verdict import ExerciseVerdict, Verdict
 
 VERDICT = "autograder_verdict"
