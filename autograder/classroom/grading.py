@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,10 +103,7 @@ def grade(
     source = load_source(topic)
     console = console or Console(stderr=True)
 
-    def wait() -> None:
-        console.print(f"Another grader is at work on {topic}; waiting until it is done.")
-
-    with alone(settings.COURSE / LOCKS / f"{topic}.lock", wait):
+    with alone_on(topic, console):
         for student, note in prepare_submissions(topic).items():
             console.print(f"{student}: {note}", markup=False, highlight=False)
         chosen = None if students is None else list(students)
@@ -124,6 +122,17 @@ def grade(
             # It is on the whole class, also where only some were graded now.
             report = _write_report(source, {o.student: o.verdict for o in outcomes})
         return Graded(outcomes, report, unchanged)
+
+
+@contextmanager
+def alone_on(topic: str, console: Console) -> Iterator[None]:
+    """Keep other graders away from a topic during the block; wait for those there are."""
+
+    def wait() -> None:
+        console.print(f"Another grader is at work on {topic}; waiting until it is done.")
+
+    with alone(settings.COURSE / LOCKS / f"{topic}.lock", wait):
+        yield
 
 
 def report_on_known(topic: str) -> Path:
