@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair doctor clean
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair faults doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -72,6 +72,9 @@ steady: $(STAMP) ## how steady judge and speed meter are while the machine is bu
 
 fair: $(STAMP) ## the same class 20 times, 1 to 4 workers, machine overloaded: not one mark may differ
 	$(BIN)/python -m pytest tests/classroom/test_fair.py
+
+faults: $(STAMP) ## kill, lock and fill what grading needs; compare the marks
+	$(BIN)/python -m pytest tests/faults
 
 doctor: $(STAMP) ## say what works on this machine
 	$(BIN)/autograder doctor

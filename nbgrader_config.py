@@ -10,16 +10,22 @@ from sqlalchemy.exc import SAWarning
 
 from autograder.authoring.source import WRITTEN_STUB
 from autograder.gradebook.folders import find_alembic
+from autograder.gradebook.patience import wait_for_locks
 from autograder.gradebook.release import RELEASE_PREPROCESSORS
-from autograder.settings import COURSE
+from autograder.gradebook.whole_files import use_whole_files
+from autograder.settings import COURSE, GRADEBOOK
 
 find_alembic()
+use_whole_files()
+wait_for_locks()
 # nbgrader's own way with its database; it works, and says so at length.
 warnings.filterwarnings("ignore", category=SAWarning, message=".*not in session.*")
 
 c = get_config()  # noqa: F821 (defined by traitlets, which runs this file)
 
 c.CourseDirectory.root = str(COURSE)
+if GRADEBOOK:
+    c.CourseDirectory.db_url = GRADEBOOK
 
 # source -> release: nbgrader's own steps, with stubs that name their exercise.
 c.GenerateAssignment.preprocessors = RELEASE_PREPROCESSORS

@@ -20,6 +20,10 @@ PLAN = REPOSITORY / "course_utils" / "course_plan.json"
 # A class may lie elsewhere: on another disk, or one folder for each term.
 COURSE = (REPOSITORY / (os.environ.get("AUTOGRADER_COURSE") or "course")).resolve()
 
+# Address of nbgrader's gradebook, such as postgresql+psycopg://USER@HOST/NAME; empty for the file
+# course/gradebook.db.
+GRADEBOOK = os.environ.get("AUTOGRADER_GRADEBOOK", "")
+
 
 class Limits(BaseModel):
     """What one submission may use while it is judged.

@@ -38,7 +38,9 @@ PAGES = ["collect", "grade", "written_questions", "report", "export", "regrade",
 TOPIC = "network_pruning"
 STUDENTS = {"anna": "Anna Müller", "ben": "Ben Lee"}
 BLOCK = re.compile(r"^```(console|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-HEAVY = re.compile(r"autograder (judge|doctor)|--again|autograder grade .*--student|--write")
+HEAVY = re.compile(
+    r"autograder (judge|doctor)|--again|autograder grade (all|.*--student)|dask scheduler|--write"
+)
 FIRST = (
     "autograder collect downloads/moodle.zip network_pruning --roster downloads/class.csv",
     "autograder grade network_pruning --workers 2",

@@ -32,6 +32,7 @@ TARGETS = [
     "bench",
     "steady",
     "fair",
+    "faults",
     "clean",
 ]
 

@@ -35,6 +35,7 @@ from autograder.authoring.source import (
     load_source,
     topics_in_order,
 )
+from autograder.files import write_whole
 
 SCHEMA_VERSION = 3
 GOES_ON = "raises-exception"
@@ -58,8 +59,7 @@ def build_topic(topic: str) -> list[Path]:
     paths = []
     for path, text in _built(topic).items():
         if not path.exists() or path.read_text(encoding="utf-8") != text:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            write_whole(path, text, mode=0o644)
         paths.append(path)
     return paths
 

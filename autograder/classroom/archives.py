@@ -18,7 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from autograder.judge.submission import FILE_BYTES
+from autograder.judge.notebook_file import FILE_BYTES
 from autograder.settings import MEBIBYTE
 
 STUDENT_ZIP_BYTES = 2 * FILE_BYTES

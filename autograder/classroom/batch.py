@@ -1,4 +1,4 @@
-"""Judges many submissions side by side, then has nbgrader keep the books.
+"""Judges many submissions side by side on Dask.
 
 Every submission is judged in an operating-system process of its own, started for a Dask worker.
 So a submission that brings its process down costs nobody else anything.
@@ -9,38 +9,35 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from autograder.classroom.warm_judge import WarmJudge
+from autograder.classroom.jobs import Job, Judged, Parcel, judge_parcel, pack, work
+from autograder.judge.identity import checks_hash
 from autograder.judge.verdict import ExerciseVerdict, Verdict
-from autograder.settings import COURSE, Limits
+from autograder.settings import COURSE
 
 if TYPE_CHECKING:
-    from dask.distributed import Client
+    from dask.distributed import Client, Future
 
-# For the judge itself, on top of the time that the submission may take. It is long, because on a
-# machine that is very busy a submission may take many times its CPU time.
-EXTRA_SECONDS = 6300.0
-LAST_WORDS = 600
+TICK_SECONDS = 1.0
+# A worker that died is started again within seconds; one that a person has to start takes longer.
+PATIENCE_SECONDS = 60.0
 CLUSTER_SETTINGS = {
     # Once more on another worker, in case it was not the submission's fault.
     "distributed.scheduler.allowed-failures": 1,
     "distributed.admin.log-length": 100,
+    # A notebook with many figures is a large one; it is sent once and to one worker.
+    "distributed.admin.large-graph-warning-threshold": "1 GB",
+    "distributed.comm.timeouts.connect": "10s",
 }
 
 
-@dataclass(frozen=True)
-class Job:
-    """One submission to judge."""
-
-    student: str
-    topic: str
-    path: Path
+class ClusterLost(RuntimeError):
+    """There is nothing to judge on any more: no scheduler, or no worker."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,7 @@ class Outcome:
         broken: why there is no real verdict; empty when there is one.
         seconds: wall time of judging, in seconds; 0 when an earlier verdict was used.
         remembered: the verdict comes from an earlier run on the same content.
+        judged: what the worker sent back; empty when an earlier verdict was used.
     """
 
     student: str
@@ -60,13 +58,11 @@ class Outcome:
     broken: str = ""
     seconds: float = 0.0
     remembered: bool = False
+    judged: Judged = field(default_factory=Judged)
 
 
-# A warm process for each thread that judges: each Dask worker has one.
-_warm = threading.local()
-
-Reporter = Callable[[Outcome, int, int], None]
-"""Called after each submission with its outcome, how many are done, and how many there are."""
+Judge = Callable[[Parcel], tuple[str, float | None]]
+"""Turns a parcel into a verdict's JSON and the CPU time it took, in a worker."""
 
 
 def find_jobs(topic: str, notebook: str, students: list[str] | None = None) -> list[Job]:
@@ -92,113 +88,171 @@ def judge_all(
     jobs: list[Job],
     workers: int,
     *,
-    report: Reporter | None = None,
+    watch: Callable[[int], None] | None = None,
     scheduler: str | None = None,
-    judge: Callable[[Job], str] | None = None,
+    judge: Judge = judge_parcel,
 ) -> Iterator[Outcome]:
     """Judge submissions in parallel and yield each outcome as it comes.
 
     Args:
         jobs: what to judge.
         workers: processes of the local cluster.
-        report: called after each submission.
-        scheduler: address of a running Dask scheduler whose workers see the same files; without
+        watch: called now and then with how many submissions are being judged.
+        scheduler: address of a running Dask scheduler, whose workers have this package; without
             it a local cluster is started.
-        judge: turns a job into a verdict's JSON in a worker; tests put their own here.
+        judge: what a worker does; tests put their own here.
+
+    Raises:
+        ClusterLost: the scheduler cannot be reached, or has no worker. What was yielded stands.
     """
     if not jobs:
         return
-    from dask.distributed import as_completed
-
-    judge = judge or judge_in_own_process
     with _client(min(workers, len(jobs)), scheduler) as client:
-        waiting = iter(jobs)
-        submitted: dict[Any, Job] = {}
+        waiting = deque(jobs)
+        running: dict[Future, Job] = {}
+        slots = _Slots(client, scheduler)
+        while waiting or running:
+            # One at a time for each worker, so that a worker that dies takes one submission along.
+            free = slots.count() - len(running)
+            for job in [waiting.popleft() for _ in range(min(free, len(waiting)))]:
+                running[client.submit(work, judge, pack(job), pure=False)] = job
+            if watch is not None:
+                watch(len(running))
+            for future in _finished(running):
+                if future.cancelled():
+                    raise slots.lost()
+                yield _outcome(running.pop(future), future)
 
-        def submit_next() -> list[Any]:
-            job = next(waiting, None)
-            if job is None:
-                return []
-            future = client.submit(_timed, judge, job, pure=False)
-            submitted[future] = job
-            return [future]
 
-        # One at a time for each worker, so that a worker that dies takes one submission along.
-        slots = range(sum(client.nthreads().values()))
-        finished = as_completed([future for _ in slots for future in submit_next()])
-        for done, future in enumerate(finished, start=1):
-            outcome = _outcome(submitted.pop(future), future)
-            finished.update(submit_next())
-            if report is not None:
-                report(outcome, done, len(jobs))
-            yield outcome
+def _finished(running: dict[Future, Job]) -> list[Future]:
+    from dask.distributed import wait
+
+    if not running:
+        time.sleep(TICK_SECONDS)
+        return []
+    with contextlib.suppress(TimeoutError):
+        wait(list(running), timeout=TICK_SECONDS, return_when="FIRST_COMPLETED")
+    return [future for future in running if future.done()]
+
+
+class _Slots:
+    """How many submissions can be judged at the same time; workers may come and go."""
+
+    def __init__(self, client: Client, scheduler: str | None) -> None:
+        self._client = client
+        self._scheduler = scheduler
+        self._seen = time.monotonic()
+
+    def count(self) -> int:
+        """Return the number of threads of all workers.
+
+        Raises:
+            ClusterLost: the scheduler is gone, or there has been no worker for a while.
+        """
+        try:
+            threads = sum(self._client.nthreads().values())
+        except (OSError, RuntimeError):
+            raise self.lost() from None
+        if threads:
+            self._seen = time.monotonic()
+        elif time.monotonic() - self._seen > PATIENCE_SECONDS:
+            where = f"dask worker {self._scheduler}" if self._scheduler else "less work beside it"
+            raise ClusterLost(
+                f"there has been no worker for {PATIENCE_SECONDS:.0f} s. What was judged is kept. "
+                f"Start workers ({where}), then give the same command again."
+            )
+        return threads
+
+    def lost(self) -> ClusterLost:
+        """Say that there is no scheduler any more."""
+        return ClusterLost(
+            f"the Dask scheduler {self._scheduler or 'of this machine'} is gone. What was judged "
+            "is kept. Start it again, then give the same command again."
+        )
 
 
 @contextlib.contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     import dask
-    from dask.distributed import Client, LocalCluster
+    from dask.distributed import Client
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(CLUSTER_SETTINGS))
         if scheduler is None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="autograder-"))
-            cluster: Any = stack.enter_context(
-                LocalCluster(
-                    n_workers=workers,
-                    threads_per_worker=1,
-                    processes=True,
-                    host="127.0.0.1",
-                    dashboard_address=None,
-                    # Judging limits memory itself; Dask would only see its own small process.
-                    memory_limit=0,
-                    local_directory=folder,
-                    silence_logs=logging.CRITICAL,
-                )
-            )
+            cluster: Any = stack.enter_context(_local_cluster(workers, folder))
         else:
             cluster = scheduler
-        yield stack.enter_context(Client(cluster))
+            # Dask tells at length what `ClusterLost` says in a sentence.
+            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            client = stack.enter_context(Client(cluster))
+        except (OSError, ValueError) as problem:
+            raise ClusterLost(
+                f"no Dask scheduler answers at {scheduler}: {problem}. Start it, then give the "
+                "same command again."
+            ) from None
+        yield client
 
 
-def _timed(judge: Callable[[Job], str], job: Job) -> tuple[str, float]:
-    started = time.perf_counter()
-    return judge(job), time.perf_counter() - started
+def _local_cluster(workers: int, folder: str) -> Any:
+    from dask.distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            # Any free port, and for this machine only.
+            dashboard_address="127.0.0.1:0",
+            # Judging limits memory itself; Dask would only see its own small process.
+            memory_limit=0,
+            local_directory=folder,
+            silence_logs=logging.CRITICAL,
+        )
+    except (OSError, RuntimeError) as problem:
+        reason = problem.__cause__ or problem
+        raise ClusterLost(
+            f"the workers could not be started on this machine: {reason}. What was judged is "
+            "kept. Give the same command again."
+        ) from None
 
 
 def _outcome(job: Job, future: Any) -> Outcome:
     """Turn a finished future into an outcome; whatever went wrong, there is one."""
     error = future.exception()
-    if error is None:
-        text, seconds = future.result()
+    if error is not None:
+        # Not the judge's trouble but the worker's.
+        failure = f"{type(error).__name__}: {error}"
+        if type(error).__name__ == "KilledWorker":
+            failure = "two workers died while they judged it: out of memory, or somebody ended them"
+        judged = Judged(failure=failure, details=str(error), started=time.time())
+    else:
+        judged = future.result()
+    reason = judged.failure
+    if not reason:
         try:
-            return Outcome(job.student, Verdict.model_validate_json(text), seconds=seconds)
+            verdict = Verdict.model_validate_json(judged.text)
+            reason = _misfit(job, verdict)
+            if not reason:
+                return Outcome(job.student, verdict, seconds=judged.seconds, judged=judged)
         except ValueError as problem:
-            error = problem
-    reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    return Outcome(job.student, failed_verdict(job, reason), broken=reason)
+            reason = f"the worker sent no verdict: {problem}"
+    return Outcome(
+        job.student, failed_verdict(job, reason), reason, seconds=judged.seconds, judged=judged
+    )
 
 
-def judge_in_own_process(job: Job) -> str:
-    """Judge one submission in a process of its own, and return the verdict as JSON.
-
-    Raises:
-        RuntimeError: the process ended without a verdict, or took too long.
-    """
-    limit = Limits().submission_wall_seconds + EXTRA_SECONDS
-    if not hasattr(_warm, "judge"):
-        _warm.judge = WarmJudge()
-    with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
-        output, log = Path(folder) / "verdict.json", Path(folder) / "complaints.txt"
-        order = {"submission": str(job.path), "topic": job.topic, "student": job.student}
-        code = _warm.judge.judge({**order, "output": str(output), "log": str(log)}, limit)
-        if code is None:
-            raise RuntimeError(f"judging took longer than {limit:.0f} s and was stopped")
-        if code != 0 or not output.is_file():
-            said = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-            words = said[-LAST_WORDS:].strip()
-            raise RuntimeError(f"judging ended with exit code {code}: {words}")
-        return output.read_text(encoding="utf-8")
+def _misfit(job: Job, verdict: Verdict) -> str:
+    """Say why a verdict is not one on this job by these checks; empty when it is."""
+    if verdict.topic != job.topic:
+        return f"the worker judged {verdict.topic!r}, not {job.topic!r}"
+    if verdict.identity.get("checks") != checks_hash(job.topic):
+        return "the worker has other checks than this machine: install the same course on both"
+    if not verdict.identity.get("submission"):
+        return "the verdict does not say what it is on"
+    return ""
 
 
 def failed_verdict(job: Job, reason: str) -> Verdict:

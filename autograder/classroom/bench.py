@@ -16,7 +16,7 @@ from rich.table import Table
 
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
-from autograder.classroom.batch import Job, judge_in_own_process
+from autograder.classroom.jobs import Job, judge_in_own_process
 from autograder.classroom.stock_course import StockCourse
 from autograder.classroom.usage import Usage, measured, one_core
 from autograder.judge.verdict import Verdict

@@ -18,7 +18,8 @@ from tqdm import tqdm
 
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
-from autograder.classroom.batch import Job, Outcome, judge_in_own_process
+from autograder.classroom.batch import Outcome
+from autograder.classroom.jobs import Job, judge_in_own_process
 from autograder.judge.verdict import Verdict
 
 SAME = "no measurable difference"

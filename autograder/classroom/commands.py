@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from autograder.classroom.formats import Format
+from autograder.classroom.formats import ALL, Format
 from autograder.terminal import console_for, stop
 
 if TYPE_CHECKING:
@@ -107,31 +107,43 @@ def _show_arrivals(arrivals: list[Arrival], console: Console) -> None:
 
 @commands.command()
 def grade(
-    topic: Topic,
+    topic: Annotated[str, typer.Argument(help="name of the topic, or `all`")],
     workers: Workers = 2,
     student: Students = None,
     scheduler: Scheduler = None,
     again: Annotated[bool, typer.Option(help="judge anew what was judged already")] = False,
+    only_changed: Annotated[
+        bool,
+        typer.Option("--only-changed", help="no new marks or pages where all is up to date"),
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only say what would be judged; write nothing")
+    ] = False,
 ) -> None:
     """Grade what is in course/submitted: verdicts, gradebook, feedback, report."""
-    from autograder.classroom.grading import BookkeepingFailed, grade
-    from autograder.sandbox.bubblewrap import SandboxUnavailable
+    from autograder.classroom.grade_topics import grade_topics, show_topics, topics_to_grade
 
-    console = console_for()
+    if again and only_changed:
+        raise stop(ValueError("--again judges everybody, --only-changed few: give one of them"))
     try:
-        graded = grade(
-            topic, workers, student or None, console=console, scheduler=scheduler, again=again
-        )
-    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
+        topics = topics_to_grade(topic, student or None)
+    except ValueError as problem:
         raise stop(problem) from None
-    broken = [outcome for outcome in graded.outcomes if outcome.broken]
-    remembered = sum(outcome.remembered for outcome in graded.outcomes)
-    console.print(f"{len(graded.outcomes)} submissions; {remembered} had a verdict already.")
-    for outcome in broken:
-        console.print(f"{outcome.student}: {outcome.broken}", style="red", markup=False)
-    console.print(f"Report: {graded.report}", soft_wrap=True)
-    if broken:
-        raise typer.Exit(1)
+    console = console_for()
+    if dry_run:
+        code = show_topics(topics, console, student or None, again=again, only_changed=only_changed)
+    else:
+        code = grade_topics(
+            topics,
+            workers,
+            console,
+            student or None,
+            scheduler=scheduler,
+            again=again,
+            only_changed=only_changed,
+        )
+    if code:
+        raise typer.Exit(code)
 
 
 @commands.command()
@@ -156,6 +168,7 @@ def regrade(
     """After a change of the checks: show whose marks move and why; write when you say so."""
     import sys
 
+    from autograder.classroom.batch import ClusterLost
     from autograder.classroom.grading import BookkeepingFailed
     from autograder.classroom.regrade import plan_regrade, write_regrade
     from autograder.sandbox.bubblewrap import SandboxUnavailable
@@ -171,7 +184,7 @@ def regrade(
             console.print(f"Written: {len(plan.changed)} students.", highlight=False)
         elif plan.changed:
             console.print("Nothing was written. To write it: the same command with --write.")
-    except (SandboxUnavailable, BookkeepingFailed, ValueError) as problem:
+    except (SandboxUnavailable, BookkeepingFailed, ClusterLost, ValueError, OSError) as problem:
         raise stop(problem) from None
     if plan.broken:
         raise typer.Exit(1)
@@ -232,7 +245,7 @@ def export(
     from rich.text import Text
 
     from autograder.authoring.source import topics_in_order
-    from autograder.classroom.export import ALL, export
+    from autograder.classroom.export import export
 
     try:
         topics = _graded_topics(topics_in_order()) if topic == ALL else [topic]

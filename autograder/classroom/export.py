@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +14,12 @@ from pathlib import Path
 from autograder import settings
 from autograder.authoring.source import load_source
 from autograder.classroom.collect import read_numbers
-from autograder.classroom.formats import Format
+from autograder.classroom.formats import ALL, Format
 from autograder.classroom.roster import Person, Roster
+from autograder.files import write_whole
 from autograder.gradebook.marks import Marks, read_marks
 
 EXPORT = "export"
-ALL = "all"
 # A cell that begins so is a formula to Excel, LibreOffice or Google Sheets, also in full width.
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "|", "%")
 # What Moodle writes itself where nothing has been marked yet.
@@ -214,13 +212,4 @@ def _write(path: Path, rows: Sequence[Sequence[object]], with_mark: bool) -> Non
     """
     text = io.StringIO()
     csv.writer(text).writerows([safe_cell(value) for value in row] for row in rows)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.getvalue().encode("utf-8-sig" if with_mark else "utf-8"))
-        os.chmod(name, 0o600)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    write_whole(path, text.getvalue().encode("utf-8-sig" if with_mark else "utf-8"))

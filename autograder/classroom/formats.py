@@ -1,6 +1,9 @@
-"""Who reads an exported file."""
+"""Words that commands take."""
 
 from enum import StrEnum
+
+# In place of a topic's name: every topic.
+ALL = "all"
 
 
 class Format(StrEnum):

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from sqlalchemy.exc import OperationalError
 
+from autograder import settings
 from autograder.authoring.build import build_topic
 from autograder.authoring.source import TopicSource, load_source
-from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all
+from autograder.classroom.batch import Outcome, find_jobs, judge_all
+from autograder.classroom.jobs import Job, pack
+from autograder.classroom.locks import alone
+from autograder.classroom.logs import write_log
+from autograder.classroom.progress import Board
 from autograder.classroom.report import report_path, write_report
 from autograder.classroom.similarity import similar_submissions
+from autograder.classroom.survey import survey
 from autograder.gradebook.folders import forget_unfinished, prepare_submissions
+from autograder.gradebook.mend import mend_gradebook
 from autograder.gradebook.verdicts import STORE_FOLDER
 from autograder.judge.identity import verdict_key
 from autograder.judge.store import VerdictStore
@@ -27,6 +35,11 @@ from autograder.settings import COURSE, REPOSITORY
 
 FEEDBACK = COURSE / "feedback"
 LOG_TAIL = 2000
+LOCKS = "locks"
+LOCKED = (
+    "Another program has the gradebook open and does not let go: end it, such as Formgrader or a "
+    "database browser. Then give the same command again; what was judged is kept."
+)
 
 
 class BookkeepingFailed(RuntimeError):
@@ -35,10 +48,17 @@ class BookkeepingFailed(RuntimeError):
 
 @dataclass(frozen=True)
 class Graded:
-    """The result of grading a class: an outcome for each student, and where the report is."""
+    """The result of grading a class.
+
+    Attributes:
+        outcomes: one for each student who was graded now.
+        report: where the report is.
+        unchanged: students who were left alone, because all is up to date.
+    """
 
     outcomes: list[Outcome]
     report: Path
+    unchanged: list[str] = field(default_factory=list)
 
 
 def verdict_store() -> VerdictStore:
@@ -54,11 +74,13 @@ def grade(
     console: Console | None = None,
     scheduler: str | None = None,
     again: bool = False,
+    only_changed: bool = False,
     books: bool = True,
 ) -> Graded:
     """Judge the submissions of a topic, fill the gradebook, write feedback and report.
 
-    Verdicts are kept as they come, so a run that was cut short goes on where it was.
+    Verdicts are kept as they come, so a run that was cut short goes on where it was. A second
+    grader of the same topic waits for the first.
 
     Args:
         topic: name of the topic.
@@ -67,27 +89,50 @@ def grade(
         console: where progress is shown.
         scheduler: address of a Dask scheduler; None starts workers on this machine.
         again: judge anew what has a verdict already.
+        only_changed: leave alone whose marks and feedback are up to date.
         books: fill the gradebook and write feedback too.
 
     Raises:
         SandboxUnavailable: there is no sandbox here.
         ValueError: nobody, or not all of `students`, handed in.
         BookkeepingFailed: nbgrader could not do its part.
+        ClusterLost: there is nothing to judge on any more.
+        OSError: the disk is full, or a folder may not be written.
     """
     require_sandbox()
     source = load_source(topic)
     console = console or Console(stderr=True)
-    for student, note in prepare_submissions(topic).items():
-        console.print(f"{student}: {note}", markup=False, highlight=False)
-    chosen = None if students is None else list(students)
-    jobs = find_jobs(topic, source.notebook_name, chosen)
-    if not jobs:
-        raise ValueError(f"nothing was handed in for {topic} under {COURSE / 'submitted'}")
-    outcomes = judge_jobs(jobs, workers, console, scheduler, again=again)
-    if books:
-        keep_books(topic, outcomes, console)
-    # The report is on the whole class, also where only some were graded now.
-    return Graded(outcomes, _write_report(source, {o.student: o.verdict for o in outcomes}))
+
+    with alone_on(topic, console):
+        for student, note in prepare_submissions(topic).items():
+            console.print(f"{student}: {note}", markup=False, highlight=False)
+        chosen = None if students is None else list(students)
+        jobs = find_jobs(topic, source.notebook_name, chosen)
+        if not jobs:
+            raise ValueError(f"nothing was handed in for {topic} under {COURSE / 'submitted'}")
+        unchanged: list[str] = []
+        if only_changed:
+            unchanged = [item.job.student for item in survey(jobs) if item.in_books]
+            jobs = [job for job in jobs if job.student not in unchanged]
+        outcomes = judge_jobs(jobs, workers, console, scheduler, again=again)
+        if books and outcomes:
+            keep_books(topic, outcomes, console)
+        report = report_path(topic)
+        if outcomes or not report.is_file():
+            # It is on the whole class, also where only some were graded now.
+            report = _write_report(source, {o.student: o.verdict for o in outcomes})
+        return Graded(outcomes, report, unchanged)
+
+
+@contextmanager
+def alone_on(topic: str, console: Console) -> Iterator[None]:
+    """Keep other graders away from a topic during the block; wait for those there are."""
+
+    def wait() -> None:
+        console.print(f"Another grader is at work on {topic}; waiting until it is done.")
+
+    with alone(settings.COURSE / LOCKS / f"{topic}.lock", wait):
+        yield
 
 
 def report_on_known(topic: str) -> Path:
@@ -140,38 +185,26 @@ def judge_jobs(
     """
     store = verdict_store()
     outcomes: dict[str, Outcome] = {}
-    keys = {job.student: _key(job) for job in jobs}
-    for job in jobs:
-        known = None if again else store.get(keys[job.student])
+    for job in [] if again else jobs:
+        known = store.get(verdict_key(job.topic, pack(job).submission().content_hash))
         if known is not None:
             # The same answers of another student have the same verdict.
             verdict = known.model_copy(update={"student": job.student})
             outcomes[job.student] = Outcome(job.student, verdict, remembered=True)
     waiting = [job for job in jobs if job.student not in outcomes]
-    columns = (
-        TextColumn("[bold]judging"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.description}", markup=False),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("", total=len(jobs), completed=len(outcomes))
-        for outcome in judge_all(waiting, workers, scheduler=scheduler):
+    if not waiting:
+        return [outcomes[job.student] for job in jobs]
+    topic = jobs[0].topic
+    with Board(len(waiting), console, workers) as board:
+        for outcome in judge_all(waiting, workers, scheduler=scheduler, watch=board.judging):
             if not outcome.broken:
-                store.put(keys[outcome.student], outcome.verdict)
+                # Kept under what was judged, also where another file lies there by now.
+                content = outcome.verdict.identity["submission"]
+                store.put(verdict_key(topic, content), outcome.verdict)
+            write_log(topic, outcome)
             outcomes[outcome.student] = outcome
-            points = f"{outcome.verdict.points:g}/{outcome.verdict.max_points:g}"
-            progress.update(task, advance=1, description=f"{outcome.student} {points}")
-            if not console.is_terminal:
-                # In a log there is no live bar: one line for each submission.
-                line = f"{len(outcomes)}/{len(jobs)} {outcome.student} {points}"
-                console.print(f"{line} {outcome.seconds:.1f} s", markup=False, highlight=False)
+            board.finished(outcome)
     return [outcomes[job.student] for job in jobs]
-
-
-def _key(job: Job) -> str:
-    return verdict_key(job.topic, read_submission(job.path, job.topic).content_hash)
 
 
 def keep_books(topic: str, outcomes: Sequence[Outcome], console: Console) -> None:
@@ -180,7 +213,18 @@ def keep_books(topic: str, outcomes: Sequence[Outcome], console: Console) -> Non
     Raises:
         BookkeepingFailed: a command of nbgrader failed.
     """
+    with alone(settings.COURSE / LOCKS / "gradebook.lock") as lock:
+        _keep_books(topic, outcomes, console, lock)
+
+
+def _keep_books(topic: str, outcomes: Sequence[Outcome], console: Console, lock: int) -> None:
     build_topic(topic)
+    try:
+        mend_gradebook()
+    except OperationalError as problem:
+        raise BookkeepingFailed(
+            f"the gradebook cannot be opened: {problem.orig}\n{LOCKED}"
+        ) from None
     forget_unfinished(topic)
     chosen = {outcome.student for outcome in outcomes}
     everyone = {path.parent.name for path in (COURSE / "submitted").glob(f"*/{topic}")}
@@ -191,12 +235,12 @@ def keep_books(topic: str, outcomes: Sequence[Outcome], console: Console) -> Non
     # Without a verdict there are no points: nbgrader reports those students, and goes on.
     may_fail = any(outcome.broken for outcome in outcomes)
     with console.status("preparing the gradebook"):
-        run_nbgrader("generate_assignment", topic, "--force")
+        run_nbgrader("generate_assignment", topic, "--force", lock=lock)
     with console.status("filling the gradebook"):
         find = f"--AttachVerdict.find_verdict={__name__}.{stored_verdict.__name__}"
-        run_nbgrader("autograde", topic, *only, find, may_fail=may_fail)
+        run_nbgrader("autograde", topic, *only, find, may_fail=may_fail, lock=lock)
     with console.status("writing feedback"):
-        run_nbgrader("generate_feedback", topic, *only, may_fail=may_fail)
+        run_nbgrader("generate_feedback", topic, *only, may_fail=may_fail, lock=lock)
 
 
 def stored_verdict(path: Path, topic: str, student: str, course: Path) -> Verdict:
@@ -205,17 +249,26 @@ def stored_verdict(path: Path, topic: str, student: str, course: Path) -> Verdic
     Raises:
         LookupError: there is none.
     """
-    verdict = VerdictStore(course / STORE_FOLDER).get(_key(Job(student, topic, path)))
+    key = verdict_key(topic, read_submission(path, topic).content_hash)
+    verdict = VerdictStore(course / STORE_FOLDER).get(key)
     if verdict is None:
         raise LookupError(f"{student}: there is no verdict")
     return verdict.model_copy(update={"student": student})
 
 
-def run_nbgrader(command: str, *arguments: str, may_fail: bool = False) -> str:
+def run_nbgrader(
+    command: str, *arguments: str, may_fail: bool = False, lock: int | None = None
+) -> str:
     """Run one command of nbgrader on this course, and return what it said.
 
+    Args:
+        command: its name.
+        arguments: what follows.
+        may_fail: an error of some student is no error of the command.
+        lock: descriptor of a lock that the command holds as long as it runs.
+
     Raises:
-        BookkeepingFailed: it ended with an error, and `may_fail` was not given.
+        BookkeepingFailed: it ended with an error, and `may_fail` was not given; or it was killed.
     """
     result = subprocess.run(
         [sys.executable, "-m", "nbgrader", command, *arguments],
@@ -224,8 +277,18 @@ def run_nbgrader(command: str, *arguments: str, may_fail: bool = False) -> str:
         capture_output=True,
         text=True,
         check=False,
+        pass_fds=[] if lock is None else [lock],
     )
     said = result.stdout + result.stderr
+    if result.returncode < 0:
+        # Half of the class may be done; that is no error of some student.
+        raise BookkeepingFailed(
+            f"nbgrader {command} was killed (signal {-result.returncode}). "
+            "Give the same command again; what was judged is kept."
+        )
     if result.returncode != 0 and not may_fail:
-        raise BookkeepingFailed(f"nbgrader {command} failed:\n{said[-LOG_TAIL:]}")
+        text = f"nbgrader {command} failed:\n{said[-LOG_TAIL:]}"
+        if "database is locked" in said:
+            text += f"\n{LOCKED}"
+        raise BookkeepingFailed(text)
     return said

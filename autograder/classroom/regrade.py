@@ -17,7 +17,13 @@ from rich.console import Console
 from autograder import settings
 from autograder.authoring.source import load_source
 from autograder.classroom.batch import Outcome, find_jobs
-from autograder.classroom.grading import judge_jobs, keep_books, report_on_known, verdict_store
+from autograder.classroom.grading import (
+    alone_on,
+    judge_jobs,
+    keep_books,
+    report_on_known,
+    verdict_store,
+)
 from autograder.gradebook.folders import prepare_submissions
 from autograder.gradebook.marks import Marks, read_marks
 from autograder.judge.identity import checks_hash
@@ -132,7 +138,8 @@ def plan_regrade(
     jobs = find_jobs(topic, source.notebook_name, None if students is None else list(students))
     if not jobs:
         raise ValueError(f"nothing was handed in for {topic} under {settings.COURSE / 'submitted'}")
-    plan = Plan(topic, outcomes=judge_jobs(jobs, workers, console, scheduler))
+    with alone_on(topic, console):
+        plan = Plan(topic, outcomes=judge_jobs(jobs, workers, console, scheduler))
     earlier = _earlier_verdicts(topic)
     hashes = {job.student: read_submission(job.path, topic).content_hash for job in jobs}
     for outcome in plan.outcomes:
@@ -163,13 +170,8 @@ def _earlier_verdicts(topic: str) -> dict[str, list[Verdict]]:
     """Return the stored verdicts of other checks: hash of the submission -> newest first."""
     now = checks_hash(topic)
     found: dict[str, list[tuple[float, Verdict]]] = {}
-    for path in sorted(verdict_store().folder.rglob("*.json")):
-        try:
-            content, when = path.read_bytes(), path.stat().st_mtime
-            verdict = Verdict.model_validate_json(content)
-        except (OSError, ValueError):
-            # A broken one is judged anew when it is needed; here it only explains less.
-            continue
+    # A damaged one is judged anew when it is needed; here it only explains less.
+    for when, verdict in verdict_store().all():
         if verdict.topic == topic and verdict.identity.get("checks") != now:
             key = verdict.identity.get("submission", "")
             found.setdefault(key, []).append((when, verdict))

@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from autograder.files import write_whole
 from autograder.judge.verdict import Verdict
 from autograder.settings import COURSE, MEBIBYTE
 
@@ -74,9 +75,7 @@ def write_report(
     """
     if not verdicts:
         raise ValueError("verdicts is empty: nothing has been judged yet")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    page = report_html(topic, title, verdicts, similar, unjudged)
-    path.write_text(page, encoding="utf-8")
+    write_whole(path, report_html(topic, title, verdicts, similar, unjudged))
     return path
 
 

@@ -20,7 +20,10 @@ import sys
 import traceback
 import weakref
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
+
+if TYPE_CHECKING:
+    from autograder.judge.verdict import Verdict
 
 import course_utils
 from autograder.settings import PACKAGE
@@ -40,7 +43,8 @@ class WarmJudge:
 
         Args:
             order: `submission`, `topic` and `student`; `output`, the file for the verdict's JSON;
-                `log`, the file for whatever else is said.
+                `log`, the file for whatever else is said; if wanted, `usage`, the file for the
+                CPU time in seconds, and `unreadable`, why there is no file to read.
             seconds: wall time that it may take, the start of the warm process included.
         """
         if self._control is not None and (self._process.poll() is not None or self._is_stale()):
@@ -151,11 +155,14 @@ def _judge_and_exit(order: dict[str, str], control: socket.socket) -> NoReturn:
         log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        from autograder.judge.judge import judge_submission
-
-        verdict = judge_submission(Path(order["submission"]), order["topic"], order["student"])
+        verdict = _verdict(order)
         # To a file and not to the standard output, where a library could print.
         Path(order["output"]).write_text(verdict.model_dump_json(), encoding="utf-8")
+        if usage := order.get("usage"):
+            times = os.times()
+            # The sandbox is a child that has been waited for.
+            spent = times.user + times.system + times.children_user + times.children_system
+            Path(usage).write_text(f"{spent:.2f}", encoding="utf-8")
         code = 0
     except BaseException:
         traceback.print_exc()
@@ -163,6 +170,17 @@ def _judge_and_exit(order: dict[str, str], control: socket.socket) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def _verdict(order: dict[str, str]) -> Verdict:
+    from autograder.authoring.source import load_source
+    from autograder.judge.judge import judge, judge_submission
+    from autograder.judge.submission import unreadable_submission
+
+    topic, student = order["topic"], order["student"]
+    if problem := order.get("unreadable"):
+        return judge(unreadable_submission(topic, problem), load_source(topic), student)
+    return judge_submission(Path(order["submission"]), topic, student)
 
 
 if __name__ == "__main__":

@@ -20,9 +20,10 @@ from nbgrader.utils import parse_utc
 
 from autograder import settings
 from autograder.authoring.source import load_source
+from autograder.files import write_whole
+from autograder.judge.notebook_file import TIMESTAMP
 
 LOG = logging.getLogger("traitlets")
-TIMESTAMP = "timestamp.txt"
 TIMESTAMP_BYTES = 200
 
 
@@ -85,18 +86,31 @@ def prepare_submissions(topic: str, submitted: Path | None = None) -> dict[str, 
     """
     name = f"{load_source(topic).notebook_name}.ipynb"
     done: dict[str, str] = {}
-    for folder in sorted((submitted or settings.COURSE / "submitted").glob(f"*/{topic}")):
-        target = folder / name
-        if not folder.is_dir() or os.path.lexists(target):
-            continue
-        others = [p for p in sorted(folder.glob("*.ipynb")) if stat.S_ISREG(p.lstat().st_mode)]
-        if len(others) == 1:
-            shutil.copyfile(others[0], target, follow_symlinks=False)
-            done[folder.parent.name] = f"the notebook was called {others[0].name}"
+    for student, (folder, other) in without_notebook(topic, submitted).items():
+        if other is not None:
+            write_whole(folder / name, other.read_bytes(), mode=0o644)
+            done[student] = f"the notebook was called {other.name}"
         else:
-            nbformat.write(nbformat.v4.new_notebook(), target)
-            done[folder.parent.name] = f"there was no notebook called {name}"
+            write_whole(folder / name, nbformat.writes(nbformat.v4.new_notebook()), mode=0o644)
+            done[student] = f"there was no notebook called {name}"
     return done
+
+
+def without_notebook(
+    topic: str, submitted: Path | None = None
+) -> dict[str, tuple[Path, Path | None]]:
+    """Return who handed in no notebook of the right name; nothing is written.
+
+    Returns:
+        Student -> the folder, and the single notebook of another name in it, if there is one.
+    """
+    name = f"{load_source(topic).notebook_name}.ipynb"
+    found: dict[str, tuple[Path, Path | None]] = {}
+    for folder in sorted((submitted or settings.COURSE / "submitted").glob(f"*/{topic}")):
+        if folder.is_dir() and not os.path.lexists(folder / name):
+            others = [p for p in folder.glob("*.ipynb") if stat.S_ISREG(p.lstat().st_mode)]
+            found[folder.parent.name] = folder, others[0] if len(others) == 1 else None
+    return found
 
 
 def forget_unfinished(topic: str, autograded: Path | None = None) -> list[str]:

@@ -13,6 +13,7 @@ from nbgrader.coursedir import CourseDirectory
 from traitlets.config import Config, PyFileConfigLoader
 
 from autograder import settings
+from autograder.gradebook.patience import wait_for_locks
 
 CONFIG_FILE = "nbgrader_config.py"
 
@@ -80,6 +81,7 @@ def open_gradebook() -> Iterator[Gradebook]:
         # Opening a missing one would make an empty one.
         if not path.is_file():
             raise ValueError(f"there is no gradebook at {path}; grade the topic first")
+    wait_for_locks()
     with Gradebook(url) as books:
         yield books
 

@@ -20,11 +20,10 @@ from autograder.authoring.build import student_notebook
 from autograder.authoring.source import TopicSource, load_source
 from autograder.gradebook.books import reset_grades
 from autograder.gradebook.sanitize import safe_outputs, without_html
+from autograder.judge.notebook_file import UnreadableError, raw_cells
 from autograder.judge.submission import (
     AddedCell,
     Submission,
-    UnreadableError,
-    raw_cells,
     read_submission,
 )
 

@@ -31,12 +31,15 @@ from autograder.gradebook.feedback import (
 )
 from autograder.gradebook.rebuild import submitted_path
 from autograder.gradebook.sanitize import plain_text
-from autograder.judge.submission import read_submission
+from autograder.judge.identity import verdict_key
+from autograder.judge.notebook_file import fingerprint
+from autograder.judge.submission import Submission, read_submission
 from autograder.judge.verdict import ExerciseVerdict, Verdict
 
 VERDICT = "autograder_verdict"
 STORE_FOLDER = "verdicts"
-FINISHED = {"autograder": {"state": "graded"}}
+# In the metadata of an autograded copy: what it was made from.
+RECORD = "autograder"
 NOTES_ID = "grader-notes"
 NOTES = """**Notes from the grader**
 
@@ -60,7 +63,6 @@ def find_or_judge(path: Path, topic: str, student: str, course: Path) -> Verdict
         SandboxUnavailable: there is no stored verdict, and no sandbox to make one.
         JudgeBroken: the judge failed.
     """
-    from autograder.judge.identity import verdict_key
     from autograder.judge.judge import judge_submission
     from autograder.judge.store import VerdictStore
 
@@ -131,8 +133,19 @@ class SaveVerdict(NbGraderPreprocessor):
             )
         for problem in problems:
             self.log.error("%s: needs review: %s", ids["student"], problem)
-        nb.metadata.update(FINISHED)
+        nb.metadata[RECORD] = finished(submitted_path(self, resources), submission)
         return nb, resources
+
+
+def finished(path: Path, submission: Submission) -> dict[str, str]:
+    """Return what an autograded copy notes once its marks are in the gradebook.
+
+    Args:
+        path: the submitted file.
+        submission: what counts of it.
+    """
+    key = verdict_key(submission.topic, submission.content_hash)
+    return {"state": "graded", "verdict": key, "file": fingerprint(path)}
 
 
 def report_text(exercise: ExerciseVerdict, translate: Translate = str) -> str:

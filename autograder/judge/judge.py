@@ -26,6 +26,7 @@ from autograder.sandbox.session import Session
 from autograder.sandbox.zygote import Zygote
 from autograder.settings import Limits, topic_folder
 
+MOST_ATTEMPTS = 2
 NO_VERDICT = "the checks of this exercise gave no verdict; a person has to look"
 
 
@@ -99,16 +100,23 @@ def judge(
         JudgeBroken: the sandbox does not start, or pytest cannot run the checks.
     """
     start = time.monotonic()
-    judging = _open(submission, source, limits or Limits(), unsafe, seed, zygote)
-    judging.only = only
-    judging.checks = checks
-    problems = list(submission.problems)
-    if submission.answers:
-        with judging.session:
-            _run_checks(judging)
-        if judging.broken:
-            raise JudgeBroken(judging.broken)
-        problems += _session_problems(judging.session)
+    limits = limits or Limits()
+    for _ in range(MOST_ATTEMPTS):
+        judging = _open(submission, source, limits, unsafe, seed, zygote)
+        judging.only = only
+        judging.checks = checks
+        problems = list(submission.problems)
+        if submission.answers:
+            with judging.session:
+                _run_checks(judging)
+            if judging.broken:
+                raise JudgeBroken(judging.broken)
+            problems += _session_problems(judging.session)
+        # Once more where a process was killed, as when the machine ran out of memory: a submission
+        # that does it itself will do it again.
+        late = time.monotonic() - start > limits.submission_wall_seconds / MOST_ATTEMPTS
+        if late or not judging.killed:
+            break
     exercises = [
         ExerciseVerdict.from_checks(
             exercise.name,

@@ -51,6 +51,7 @@ class Judging:
         review: what a person should look at.
         board: figures for the class leaderboard, by name.
         broken: why the sandbox did not start; empty when it did.
+        killed: a process was killed, and perhaps not by the submission; see `Session`.
     """
 
     topic: str
@@ -65,6 +66,7 @@ class Judging:
     board: dict[str, float] = field(default_factory=dict)
     unsafe: bool = False
     broken: str = ""
+    killed: bool = False
 
     def gate_failed(self, exercise: str) -> bool:
         """Tell whether the exercise's gate has failed already."""
@@ -249,6 +251,8 @@ def _student(
             yield Student(process, judging.check_seed(request.node.name), seconds)
     except SandboxStopped as stop:
         raise StudentError("NoAnswer", str(stop)) from None
+    finally:
+        judging.killed |= session.killed
 
 
 @pytest.fixture

@@ -14,9 +14,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-import os
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,17 +23,11 @@ from typing import Any, Literal
 
 from autograder.authoring.opening import opening_texts
 from autograder.authoring.source import BEGIN, ENGLISH, Cell, TopicSource, load_source
+from autograder.judge.notebook_file import MOST_CELLS, UnreadableError, parse_cells, read_bytes
 from autograder.sandbox.cells import Cell as CodeCell
 from autograder.settings import MEBIBYTE
 
-# A notebook with many figures has a few MiB. Reading takes up to 20 times the file's size.
-FILE_BYTES = 30 * MEBIBYTE
 SOURCE_BYTES = 5 * MEBIBYTE
-MOST_CELLS = 2000
-
-
-class UnreadableError(ValueError):
-    """The file cannot be read as a notebook; the text is a sentence that says why."""
 
 
 @dataclass(frozen=True)
@@ -95,15 +87,31 @@ def read_submission(path: Path, topic: str) -> Submission:
     Raises:
         ValueError: there is no such topic, or its source is wrong. Never because of the file.
     """
+    load_source(topic)  # An unknown topic is not the file's fault.
+    try:
+        content = read_bytes(path)
+    except UnreadableError as error:
+        return unreadable_submission(topic, str(error))
+    return parse_submission(content, topic)
+
+
+def parse_submission(content: bytes, topic: str) -> Submission:
+    """Read a submission from its bytes; see `read_submission`."""
     source = load_source(topic)
     try:
-        cells = [_RawCell(*item) for item in enumerate(raw_cells(path))]
+        cells = [_RawCell(*item) for item in enumerate(parse_cells(content))]
         return _Reader(source.in_language(_language(source, cells)), cells).read()
     except UnreadableError as error:
-        return Submission(topic, problems=[str(error)], unreadable=True)
+        return unreadable_submission(topic, str(error))
     except Exception as error:  # whatever is in the file, the other submissions go on
-        problem = f"The notebook could not be read ({type(error).__name__})."
-        return Submission(topic, problems=[problem], unreadable=True)
+        return unreadable_submission(
+            topic, f"The notebook could not be read ({type(error).__name__})."
+        )
+
+
+def unreadable_submission(topic: str, problem: str) -> Submission:
+    """Return the submission of somebody whose file cannot be read; `problem` says why."""
+    return Submission(topic, problems=[problem], unreadable=True)
 
 
 def reference_submission(source: TopicSource) -> Submission:
@@ -138,50 +146,6 @@ def code_cells(submission: Submission, source: TopicSource) -> list[CodeCell]:
                 cells.append(CodeCell(name, cell.kind, text))
         cells += [CodeCell(f"added-{next(numbers)}", "added", cell.source) for cell in added]
     return cells
-
-
-def raw_cells(path: Path) -> list[dict[str, Any]]:
-    """Return the cells of a notebook file as they are, without following links.
-
-    Raises:
-        UnreadableError: it is missing, no ordinary file, too large, or no notebook.
-    """
-    try:
-        notebook = json.loads(_read_bytes(path).decode("utf-8-sig"))
-    except UnreadableError:
-        raise
-    except RecursionError:
-        raise UnreadableError("The notebook is nested too deeply.") from None
-    except ValueError:
-        raise UnreadableError("The file is not a notebook: it is not valid JSON.") from None
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if not isinstance(cells, list):
-        raise UnreadableError("The file is not a notebook of format 4: it has no list of cells.")
-    if len(cells) > MOST_CELLS:
-        raise UnreadableError(f"The notebook has more than {MOST_CELLS} cells.")
-    return [cell if isinstance(cell, dict) else {} for cell in cells]
-
-
-def _read_bytes(path: Path) -> bytes:
-    if path.is_symlink() or path.parent.is_symlink():
-        raise UnreadableError("The submission is a symbolic link. Links are not followed.")
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    try:
-        descriptor = os.open(path, flags)
-    except FileNotFoundError:
-        raise UnreadableError(f"There is no notebook called {path.name}.") from None
-    except OSError as error:
-        raise UnreadableError(f"The notebook cannot be opened: {error.strerror}.") from None
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise UnreadableError("The submission is not an ordinary file.")
-        if status.st_size > FILE_BYTES:
-            raise UnreadableError(f"The file is larger than {FILE_BYTES // MEBIBYTE} MiB.")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read(FILE_BYTES)
-    finally:
-        os.close(descriptor)
 
 
 class _RawCell:

@@ -37,6 +37,8 @@ class Session:
         mode: "definitions", or "whole notebook" where answers use what experiments define.
         needed: those names.
         cell_errors: by cell name, why a cell did not run to its end.
+        killed: a process was killed, or ended and nobody knows how. The submission may have done
+            it itself, but so may the system or a person: judging it once more tells.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Session:
         self.mode = DEFINITIONS
         self.needed: list[str] = []
         self.cell_errors: dict[str, str] = {}
+        self.killed = False
         self._cells = cells
         self._owns_zygote = zygote is None
         self._zygote = zygote or Zygote(limits or Limits(), unsafe, course_data)
@@ -107,6 +110,7 @@ class Session:
         try:
             channel = self._zygote.fork(submission)
         except OSError:
+            self.killed = True
             self._abandon()
             raise SandboxStopped("the process that ran the notebook's cells has ended") from None
         try:
@@ -140,12 +144,18 @@ class Session:
             pass
         if self._submission is not None and self._exit_code is None:
             self._exit_code = self._zygote.read_exit(self._submission)
+        self.killed |= self._exit_code in (None, SIGKILL)
         raise SandboxStopped(end_text(self._exit_code, "your code"))
 
     def _run_cells(self) -> socket.socket:
         """Have a process that has run the cells, leaving out those that end it."""
         while self._submission is None:
-            self._submission = self._zygote.fork(self._zygote.control)
+            try:
+                self._submission = self._zygote.fork(self._zygote.control)
+            except OSError:
+                self.killed = True
+                self._abandon()
+                raise SandboxStopped("the sandbox has ended") from None
             running, finished, reason = self._follow_cells(self._submission)
             if finished:
                 self._spared = self._zygote.processes()
@@ -185,7 +195,10 @@ class Session:
                     return running, True, ""
         except LimitExceeded as error:
             return running, False, f"the cell {error}"
-        except (WireError, OSError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            self.killed = True
+            return running, False, f"the cell broke the connection to the judge ({error})"
+        except (WireError, TypeError, KeyError, AttributeError) as error:
             return running, False, f"the cell broke the connection to the judge ({error})"
 
     def _note_error(self, name: object, text: str) -> None:
@@ -201,6 +214,8 @@ class Session:
         code = self._zygote.read_exit(self._zygote.control)
         if code is None:
             self._zygote.close()
+        # With a reason, it was the judge that killed it.
+        self.killed |= not reason and code in (None, SIGKILL)
         return reason or end_text(code, "the cell")
 
     def _abandon(self) -> None:

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.classroom import batch, grading, report
-from autograder.classroom.batch import Job, Outcome, failed_verdict
+from autograder.classroom.batch import Outcome, failed_verdict
+from autograder.classroom.jobs import Job
 from autograder.cli import app
 from autograder.gradebook.folders import find_alembic
 from autograder.judge.identity import checks_hash, identity

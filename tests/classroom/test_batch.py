@@ -7,10 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
+import nbformat
 import pytest
 
 from autograder.classroom import batch
-from autograder.classroom.batch import Job, Outcome, find_jobs, judge_all, judge_in_own_process
+from autograder.classroom import jobs as parcels
+from autograder.classroom.batch import find_jobs, judge_all
+from autograder.classroom.jobs import Job, JudgingFailed, Parcel, judge_in_own_process, pack
+from autograder.judge.identity import identity
 from autograder.judge.verdict import Verdict
 
 
@@ -18,43 +22,46 @@ def jobs(*names: str) -> list[Job]:
     return [Job(name, "network_pruning", Path(f"{name}.ipynb")) for name in names]
 
 
-def pretend(job: Job) -> str:
+def pretend(parcel: Parcel) -> tuple[str, float | None]:
     """Stand in for judging; runs in a worker process."""
-    if job.student == "kills_worker":
+    if parcel.student == "kills_worker":
         os._exit(9)
-    if job.student == "raises":
+    if parcel.student == "raises":
         raise OSError("the disk is full")
-    if job.student == "babbles":
-        return "no JSON at all"
-    return Verdict(topic=job.topic, student=job.student, exercises=[]).model_dump_json()
+    if parcel.student == "babbles":
+        return "no JSON at all", None
+    known = identity(parcel.topic, parcel.submission().content_hash, 1)
+    if parcel.student == "other_checks":
+        known["checks"] = "of another version"
+    verdict = Verdict(
+        topic=parcel.topic, student=parcel.student, exercises=[], identity=known
+    ).model_dump_json()
+    return verdict, 0.5
 
 
 @pytest.mark.cluster
 @pytest.mark.filterwarnings("default")
 def test_a_worker_that_dies_stops_nobody_else() -> None:
-    names = ["a", "kills_worker", "b", "raises", "c", "babbles", "d"]
-    reported: list[tuple[str, int, int]] = []
-
-    def note(outcome: Outcome, done: int, total: int) -> None:
-        reported.append((outcome.student, done, total))
-
+    names = ["a", "kills_worker", "b", "raises", "c", "babbles", "d", "other_checks"]
+    running: list[int] = []
     outcomes = {
         outcome.student: outcome
-        for outcome in judge_all(jobs(*names), 2, judge=pretend, report=note)
+        for outcome in judge_all(jobs(*names), 2, judge=pretend, watch=running.append)
     }
     assert sorted(outcomes) == sorted(names)
-    assert sorted(name for name, outcome in outcomes.items() if outcome.broken) == [
-        "babbles",
-        "kills_worker",
-        "raises",
-    ]
-    assert "the disk is full" in outcomes["raises"].broken
-    for name in ("kills_worker", "raises", "babbles"):
+    broken = {name: outcome.broken for name, outcome in outcomes.items() if outcome.broken}
+    assert sorted(broken) == ["babbles", "kills_worker", "other_checks", "raises"]
+    assert "the disk is full" in broken["raises"]
+    assert "Traceback" in outcomes["raises"].judged.details
+    assert "two workers died" in broken["kills_worker"]
+    assert "install the same course" in broken["other_checks"]
+    for name in broken:
         verdict = outcomes[name].verdict
         assert verdict.points == 0
         assert verdict.needs_review
         assert verdict.exercises, "every exercise must be there, with no points"
-    assert [done for _, done, _ in reported] == list(range(1, len(names) + 1))
+    assert outcomes["a"].judged.cpu_seconds == 0.5
+    assert max(running) == 2
 
 
 def test_nobody_handed_in_starts_no_cluster() -> None:
@@ -64,13 +71,13 @@ def test_nobody_handed_in_starts_no_cluster() -> None:
 @pytest.fixture
 def cold(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process is warm yet."""
-    monkeypatch.setattr(batch, "_warm", threading.local())
+    monkeypatch.setattr(parcels, "_warm", threading.local())
 
 
 @pytest.mark.usefixtures("cold")
 def test_a_judging_process_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(RuntimeError, match="exit code 1"):
+    with pytest.raises(JudgingFailed, match="exit code 1"):
         judge_in_own_process(jobs("a")[0])
 
 
@@ -83,8 +90,8 @@ def test_a_judging_process_that_hangs_is_stopped(
     sleeper.write_text("#!/bin/sh\nsleep 60\n", encoding="utf-8")
     sleeper.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(sleeper))
-    monkeypatch.setattr(batch, "EXTRA_SECONDS", -batch.Limits().submission_wall_seconds + 0.3)
-    with pytest.raises(RuntimeError, match="took longer"):
+    monkeypatch.setattr(parcels, "EXTRA_SECONDS", -parcels.Limits().submission_wall_seconds + 0.3)
+    with pytest.raises(JudgingFailed, match="took longer"):
         judge_in_own_process(jobs("a")[0])
 
 
@@ -107,3 +114,18 @@ def test_jobs_are_those_who_handed_this_topic_in(course: Path) -> None:
 def test_a_student_who_handed_nothing_in_is_named(course: Path) -> None:
     with pytest.raises(ValueError, match="cleo"):
         find_jobs("network_pruning", "1_network_pruning", ["abe", "cleo"])
+
+
+def test_a_parcel_says_the_same_as_the_file(tmp_path: Path) -> None:
+    from autograder.authoring.build import complete_notebook
+    from autograder.judge.submission import read_submission
+
+    place = tmp_path / "1_network_pruning.ipynb"
+    link, missing, broken = (tmp_path / f"{name}.ipynb" for name in ("link", "missing", "broken"))
+    nbformat.write(complete_notebook("network_pruning"), place)
+    link.symlink_to(place)
+    broken.write_bytes(b"\xff{")
+    for path in (place, link, missing, broken):
+        parcel = pack(Job("anna", "network_pruning", path))
+        assert parcel.submission() == read_submission(path, "network_pruning")
+    assert parcel.content == b"\xff{"

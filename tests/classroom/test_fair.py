@@ -17,8 +17,9 @@ from autograder import settings
 from autograder.authoring.answers import load_mistakes
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
-from autograder.classroom.batch import Job, judge_all
+from autograder.classroom.batch import judge_all
 from autograder.classroom.bench_steady import busy_cores
+from autograder.classroom.jobs import Job
 from autograder.judge.judge import judge
 from autograder.judge.submission import reference_submission
 from autograder.judge.verdict import Verdict

@@ -14,7 +14,10 @@ from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
 from autograder.classroom import batch, grading
-from autograder.classroom.batch import Job, Outcome, failed_verdict
+from autograder.classroom.batch import Outcome, failed_verdict
+from autograder.classroom.jobs import Job
+from autograder.judge.identity import identity
+from autograder.judge.submission import read_submission
 from autograder.judge.verdict import ExerciseVerdict, Verdict
 
 TOPIC = "network_pruning"
@@ -45,7 +48,13 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 yield Outcome("ben", failed_verdict(job, "crash"), broken="crash")
                 continue
             exercise = ExerciseVerdict(name="apoz", points=1, max_points=2, checks=[])
-            verdict = Verdict(topic=TOPIC, student=job.student, exercises=[exercise])
+            content = read_submission(job.path, TOPIC).content_hash
+            verdict = Verdict(
+                topic=TOPIC,
+                student=job.student,
+                exercises=[exercise],
+                identity=identity(TOPIC, content, 1),
+            )
             yield Outcome(job.student, verdict, seconds=1)
 
     monkeypatch.setattr(grading, "judge_all", judge_all)
@@ -135,3 +144,14 @@ def test_a_failing_command_of_nbgrader_says_what_it_said(
     monkeypatch.setattr(grading, "REPOSITORY", tmp_path)
     with pytest.raises(grading.BookkeepingFailed, match="no_such_topic"):
         grading.run_nbgrader("generate_feedback", "no_such_topic")
+
+
+def test_a_command_of_nbgrader_that_was_killed_is_a_failure_of_the_whole_class(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n", encoding="utf-8")
+    killed.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(killed))
+    with pytest.raises(grading.BookkeepingFailed, match="signal 9"):
+        grading.run_nbgrader("autograde", TOPIC, may_fail=True)

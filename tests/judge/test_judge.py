@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from autograder import settings
@@ -19,6 +20,7 @@ from autograder.judge.submission import (
 )
 from autograder.judge.verdict import Verdict
 from autograder.sandbox.bubblewrap import sandbox_problem
+from autograder.sandbox.session import Session
 from autograder.sandbox.zygote import Zygote
 
 pytestmark = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem() or "sandbox")
@@ -185,3 +187,26 @@ def test_a_broken_file_gets_no_points_and_a_review(content, tmp_path):
     assert points(verdict) == {"halve": 0, "quarter": 0}
     assert verdict.needs_review
     assert verdict.problems
+
+
+@pytest.mark.parametrize("victim", [0, -1])
+def test_a_process_that_somebody_else_kills_costs_no_points(victim, zygote, monkeypatch):
+    killed: list[int] = []
+    ask = Session.ask
+
+    def kill_once(self, *arguments):
+        if not killed:
+            killed.append(sorted(self._zygote.processes())[victim])
+            psutil.Process(killed[0]).kill()
+        return ask(self, *arguments)
+
+    monkeypatch.setattr(Session, "ask", kill_once)
+    assert points(judged(submission(), zygote)) == {"halve": 3, "quarter": 2}
+    assert killed
+
+
+def test_an_answer_that_always_kills_itself_earns_nothing(zygote):
+    answer = "def halve(x):\n    import os\n    os.kill(os.getpid(), 9)\n"
+    verdict = judged(submission(halve=answer), zygote)
+    assert points(verdict) == {"halve": 0, "quarter": 0}
+    assert "too much time or memory" in verdict.exercise("halve").checks[0].message

@@ -9,6 +9,7 @@ import pytest
 from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.authoring.source import load_source
+from autograder.judge import notebook_file
 from autograder.judge import submission as module
 from autograder.judge.submission import (
     Submission,
@@ -313,7 +314,7 @@ def test_links_are_not_followed(notebook: Any, tmp_path: Path, path: Path) -> No
 def test_too_large(notebook: Any, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     insert(notebook, 0, "#" * (module.SOURCE_BYTES + 1))
     assert "more than 5 MiB of text" in read(notebook, path).problems[0]
-    monkeypatch.setattr(module, "FILE_BYTES", 1000)
+    monkeypatch.setattr(notebook_file, "FILE_BYTES", 1000)
     assert "file is larger" in read(notebook, path).problems[0]
 
 

@@ -56,7 +56,33 @@ def test_a_damaged_file_is_no_verdict(tmp_path, content):
     assert store.get("k") is None
 
 
-def test_a_verdict_with_points_that_nobody_gave_is_refused(tmp_path):
-    text = verdict().model_dump_json().replace('"points":4.0', '"points":1e999')
-    (tmp_path / "k.json").write_text(text)
-    assert VerdictStore(tmp_path).get("k") is None
+@pytest.mark.parametrize("points", ["1e999", "NaN", "3.0", '"4.0"', "4.00001"])
+def test_a_verdict_with_points_that_nobody_gave_is_refused(tmp_path, points):
+    store = VerdictStore(tmp_path)
+    store.put("k", verdict())
+    path = tmp_path / "k.json"
+    assert store.get("k") is not None
+    path.write_text(path.read_text().replace('"points": 4.0', f'"points": {points}'))
+    assert store.get("k") is None
+
+
+def test_a_verdict_under_another_name_is_refused(tmp_path):
+    store = VerdictStore(tmp_path)
+    store.put("k", verdict())
+    (tmp_path / "k.json").rename(tmp_path / "other.json")
+    assert store.get("other") is None
+    assert list(store.all()) == []
+
+
+def test_a_full_disk_leaves_the_old_verdict(tmp_path, monkeypatch):
+    store = VerdictStore(tmp_path)
+    store.put("k", verdict())
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autograder.files.os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        store.put("k", verdict().model_copy(update={"student": "other"}))
+    assert store.get("k") == verdict()
+    assert [path.name for path in tmp_path.iterdir()] == ["k.json"]
