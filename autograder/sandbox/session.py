@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -82,8 +83,11 @@ class Session:
             self._drop_submission("")
 
     @contextlib.contextmanager
-    def check_process(self) -> Iterator[CheckProcess]:
+    def check_process(self, cpu_seconds: float = math.inf) -> Iterator[CheckProcess]:
         """Fork a process for one check; it ends with the block.
+
+        Args:
+            cpu_seconds: CPU time that all processes together may take meanwhile.
 
         Raises:
             SandboxStopped: the submission's own cells end every process there is, or its time is
@@ -97,15 +101,16 @@ class Session:
         started = time.monotonic()
         self._zygote.deadline = started + self._seconds_left
         try:
-            with self._forked() as process:
+            with self._forked(cpu_seconds) as process:
                 yield process
         finally:
             self._seconds_left -= time.monotonic() - started
 
     @contextlib.contextmanager
-    def _forked(self) -> Iterator[CheckProcess]:
+    def _forked(self, seconds: float) -> Iterator[CheckProcess]:
         submission = self._run_cells()
         self._exit_code = None
+        self._zygote.allow_cpu(seconds)
         try:
             channel = self._zygote.fork(submission)
         except OSError:
@@ -168,6 +173,7 @@ class Session:
         cells = [(cell.name, cell.origin, cell.source) for cell in self._cells]
         request = {"cells": cells, "skip": self._skip, "limits": zygote.limits.model_dump()}
         running: str | None = None
+        zygote.allow_cpu(zygote.limits.notebook_cpu_seconds)
         try:
             zygote.send(submission, encode(request))
             while True:
