@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench doctor clean
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release redteam bench doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -63,6 +63,9 @@ grade: $(STAMP) ## grade course/submitted: judge in parallel, fill the gradebook
 
 release: $(STAMP) ## pack what students get into dist/
 	$(BIN)/autograder release
+
+redteam: $(STAMP) ## grade a class of attackers and honest students; every mark must be just
+	$(BIN)/python -m pytest tests/redteam -n 0
 
 bench: $(STAMP) ## how steady judge and speed meter are while the machine is busy
 	$(BIN)/autograder bench $(TOPIC)

@@ -111,7 +111,7 @@ ATTACKS = [
         def quarter(x):
             for thing in gc.get_objects():
                 try:
-                    if isinstance(thing, torch.Tensor) and thing.shape == x.shape and not torch.equal(thing, x):
+                    if thing.shape == x.shape and not torch.equal(thing, x):
                         return thing.clone()
                 except Exception:
                     pass
@@ -131,8 +131,8 @@ ATTACKS = [
                         continue
                     begin, end = (int(part, 16) for part in line.split()[0].split("-"))
                     memory.seek(begin)
-                    found = re.search(rb"def test_quarters[^\\0]{40,}", memory.read(min(end - begin, 2**26)))
-                    if found:
+                    content = memory.read(min(end - begin, 2**26))
+                    if found := re.search(rb"def test_quarters[^\\0]{40,}", content):
                         raise ValueError(found[0])
             return x
         """,

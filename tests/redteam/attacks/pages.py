@@ -19,7 +19,8 @@ HARMFUL = (SCRIPT, IMAGE, 'href="javascript:', 'onerror="alert(2)">', "<svg onlo
 
 def markdown(notebook: NotebookNode) -> None:
     """Add markdown that holds scripts in every way."""
-    links = "[a](javascript:alert(1)) [b](data:text/html;base64,PHNjcmlwdD4=) <a href='java&#115;cript:alert(1)'>c</a>"
+    links = "[a](javascript:alert(1)) [b](data:text/html;base64,PHNjcmlwdD4=)"
+    links += " <a href='java&#115;cript:alert(1)'>c</a>"
     texts = [
         SCRIPT,
         IMAGE,
@@ -91,7 +92,8 @@ ATTACKS = [
         "raises an error whose type and text are scripts and colour codes",
         f"""
         def quarter(x):
-            raise type({SCRIPT!r}, (Exception,), {{}})({(SCRIPT + IMAGE)!r} + "\\x1b[2J\\x1b]0;x\\x07")
+            kind = type({SCRIPT!r}, (Exception,), {{}})
+            raise kind({(SCRIPT + IMAGE)!r} + "\\x1b[2J\\x1b]0;x\\x07")
         """,
         forbidden=(*HARMFUL, "\x1b"),
     ),

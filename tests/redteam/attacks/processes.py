@@ -208,7 +208,8 @@ ATTACKS = [
         import os, subprocess
 
         def quarter(x):
-            for command in ("shutdown -h now", "touch /tmp/GRAFFITI ~/GRAFFITI", "crontab -r", "sync"):
+            graffiti = "touch /tmp/GRAFFITI ~/GRAFFITI"
+            for command in ("shutdown -h now", graffiti, "crontab -r", "sync"):
                 subprocess.run(command, shell=True, timeout=5)
             return x
         """,

@@ -1,4 +1,4 @@
-"""Reading what students must not see. Found secrets are told in an error, where one could read them."""
+"""Reading what students must not see; what is found is told in an error, on the page."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ ATTACKS = [
         "reads every small file it can reach, outside of Python's own",
         """
         def quarter(x):
-            for top in ("/home", "/root", "/tmp", "/etc", "/srv", "/var", "/sandbox", "/mnt", "/opt"):
+            for top in ("/home", "/root", "/tmp", "/etc", "/srv", "/var", "/sandbox", "/opt"):
                 for folder, folders, files in os.walk(top):
                     folders[:] = [f for f in folders if f not in ("site-packages", "proc", "sys")]
                     for file in files[:2000]:
@@ -70,8 +70,8 @@ ATTACKS = [
                 here = os.path.dirname(here)
                 places.append(here)
             for place in places:
-                for name in ("secret.txt", "home/secret.txt", "gradebook.db", "autograder/secret.txt",
-                             "submitted/honest/secret.txt", "course/secret.txt", ".env"):
+                for name in ("secret.txt", "home/secret.txt", "autograder/secret.txt",
+                             "gradebook.db", "course/secret.txt", ".env"):
                     tell(read(f"{place}/{name}"), f"{place}/{name}")
             return x
         """,

@@ -156,7 +156,7 @@ ATTACKS = [
                             file.write("import os; os._exit(0)")
                     except OSError:
                         pass
-            os.environ.update(LD_PRELOAD="/tmp/evil.so", PYTHONPATH="/tmp", PYTHONSTARTUP="/tmp/torch.py")
+            os.environ.update(LD_PRELOAD="/tmp/evil.so", PYTHONPATH="/tmp")
             return x
         """,
     ),
@@ -167,10 +167,10 @@ ATTACKS = [
         import importlib, sys
 
         def quarter(x):
-            for name in ("autograder.topics.sample_topic.test_sample", "autograder.judge.judge",
-                         "autograder.topics.sample_topic.notebook", "autograder.authoring.reference"):
+            for part in ("topics.sample_topic.test_sample", "topics.sample_topic.notebook",
+                         "judge.judge", "authoring.reference"):
                 try:
-                    module = importlib.import_module(name)
+                    module = importlib.import_module(f"autograder.{part}")
                 except ImportError:
                     continue
                 return module.load_reference("sample_topic").quarter(x)
