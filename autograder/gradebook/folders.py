@@ -20,6 +20,7 @@ from nbgrader.utils import parse_utc
 
 from autograder import settings
 from autograder.authoring.source import load_source
+from autograder.sandbox.session import printable
 
 LOG = logging.getLogger("traitlets")
 TIMESTAMP = "timestamp.txt"
@@ -92,7 +93,8 @@ def prepare_submissions(topic: str, submitted: Path | None = None) -> dict[str, 
         others = [p for p in sorted(folder.glob("*.ipynb")) if stat.S_ISREG(p.lstat().st_mode)]
         if len(others) == 1:
             shutil.copyfile(others[0], target, follow_symlinks=False)
-            done[folder.parent.name] = f"the notebook was called {others[0].name}"
+            name_there = printable(others[0].name)
+            done[folder.parent.name] = f"the notebook was called {name_there}"
         else:
             nbformat.write(nbformat.v4.new_notebook(), target)
             done[folder.parent.name] = f"there was no notebook called {name}"

@@ -60,7 +60,7 @@ class Session:
         self._names = {cell.name for cell in cells}
         self._skip: list[str] = []
         self._submission: socket.socket | None = None
-        # The processes that the cells started may go on; those of a check end with it.
+        # The process that ran the cells. What the cells or a check started ends with them.
         self._spared: frozenset[int] = frozenset()
         self._exit_code: int | None = None
 
@@ -155,7 +155,7 @@ class Session:
             self._submission = self._zygote.fork(self._zygote.control)
             running, finished, reason = self._follow_cells(self._submission)
             if finished:
-                self._spared = self._zygote.processes()
+                self._zygote.kill_all_but(self._spared)
                 break
             reason = self._drop_submission(reason)
             if running is None or running in self._skip:
@@ -173,6 +173,7 @@ class Session:
         cells = [(cell.name, cell.origin, cell.source) for cell in self._cells]
         request = {"cells": cells, "skip": self._skip, "limits": zygote.limits.model_dump()}
         running: str | None = None
+        self._spared = frozenset()
         zygote.allow_cpu(zygote.limits.notebook_cpu_seconds)
         try:
             zygote.send(submission, encode(request))
@@ -180,6 +181,9 @@ class Session:
                 report = zygote.receive(submission)
                 if report is None:
                     return running, False, ""
+                if running is None and not self._spared:
+                    # The first report comes before any of the student's code has run.
+                    self._spared = zygote.processes()
                 if "running" in report:
                     running = report["running"] if report["running"] in self._names else running
                 elif "failed" in report:

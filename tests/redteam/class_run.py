@@ -49,7 +49,7 @@ class ClassOutcome:
 
 def run_class(course: Course, attacks: Sequence[Attack], workers: int = 2) -> ClassOutcome:
     """Hand everything in, grade it, and look at what there is afterwards."""
-    released = course.run("build")
+    released = course.run("build", TOPIC)
     if released.returncode:
         raise RuntimeError(released.stderr[-2000:])
     notebook = nbformat.read(course.project / "notebooks" / f"{NOTEBOOK}.ipynb", as_version=4)

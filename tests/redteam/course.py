@@ -151,7 +151,7 @@ class Course:
 def make_course(root: Path) -> Course:
     """Copy the project with the small topic, and plant secrets."""
     course = Course(root)
-    ignore = shutil.ignore_patterns("topics", "grading_data", "__pycache__", "generators")
+    ignore = shutil.ignore_patterns("topics", "grading_data", "__pycache__")
     shutil.copytree(PACKAGE, course.project / "autograder", ignore=ignore)
     shutil.copytree(SAMPLE, course.project / "autograder" / "topics" / TOPIC)
     shutil.copytree(REPOSITORY / "course_utils", course.project / "course_utils")

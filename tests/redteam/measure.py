@@ -64,15 +64,18 @@ def measure_stock(attacks: list[Attack], names: list[str]) -> None:
     settings.TOPICS = SAMPLE.parent
     with tempfile.TemporaryDirectory() as folder:
         course = StockCourse(Path(folder))
-        for attack in attacks:
-            known = attack.name in load()["stock"]
-            if attack.elsewhere or (attack.name not in names if names else known):
-                continue
+        for attack in _wanted(attacks, names):
             outcome = asdict(course.grade(attack))
             outcomes = load()
             outcomes["stock"][attack.name] = outcome
             save(outcomes)
             print(attack.name, outcome, flush=True)
+
+
+def _wanted(attacks: list[Attack], names: list[str]) -> list[Attack]:
+    """Return the attacks of these names in their order; without names, what is not measured."""
+    by_name = {attack.name: attack for attack in attacks if not attack.elsewhere}
+    return [by_name[name] for name in names or sorted(set(by_name) - set(load()["stock"]))]
 
 
 if __name__ == "__main__":

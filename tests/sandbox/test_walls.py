@@ -94,6 +94,19 @@ def test_dev_is_no_place_to_keep_things(student: Student) -> None:
 
 
 @needs_sandbox
+def test_what_a_cell_leaves_running_is_ended() -> None:
+    leaves = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
+    count = "def count():\n    return sum(name.isdigit() for name in os.listdir('/proc'))\n"
+    found = []
+    for start in ("import os\n", leaves):
+        with Session([Cell("answers", "exercise", start + count)]) as session:
+            for _ in range(2):
+                with session.check_process() as process:
+                    found.append(Student(process, seed=1, cpu_seconds=5).count())
+    assert len(set(found)) == 1
+
+
+@needs_sandbox
 def test_the_limit_on_cpu_time_cannot_be_ignored(session: Session) -> None:
     with session.check_process(1) as process, pytest.raises(StudentError, match="CPU time"):
         Student(process, seed=1, cpu_seconds=1).deaf()

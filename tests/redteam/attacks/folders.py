@@ -118,6 +118,8 @@ ATTACKS = [
         "a right notebook whose name holds escape codes",
         deserves=MOST,
         files=other_names,
+        # Only the command for a whole class looks for notebooks of other names.
+        slow=True,
         elsewhere="it passes over notebooks of other names",
     ),
 ]
