@@ -17,6 +17,7 @@ from pathlib import Path
 import nbformat
 from nbgrader.api import Gradebook
 
+from autograder.gradebook.folders import find_alembic
 from autograder.judge.verdict import Verdict
 from autograder.settings import PACKAGE, REPOSITORY
 from tests.redteam.attack import CANARY, NOTEBOOK, TOPIC
@@ -108,7 +109,10 @@ class Course:
         nbformat.write(notebook, folder / f"{NOTEBOOK}.ipynb")
 
     def marks(self) -> dict[str, dict[str, float]]:
-        """Return the gradebook's points: student -> exercise -> points."""
+        """Return the gradebook's points: student -> exercise -> points; none without a gradebook."""
+        if not (self.class_folder / "gradebook.db").is_file():
+            return {}
+        find_alembic()
         with Gradebook(f"sqlite:///{self.class_folder / 'gradebook.db'}") as books:
             return {
                 record.student.id: {

@@ -96,7 +96,12 @@ def test_dev_is_no_place_to_keep_things(student: Student) -> None:
 @needs_sandbox
 def test_what_a_cell_leaves_running_is_ended() -> None:
     leaves = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
-    count = "def count():\n    return sum(name.isdigit() for name in os.listdir('/proc'))\n"
+    # One that has ended is still listed, without a command line.
+    count = """
+def count():
+    numbers = filter(str.isdigit, os.listdir("/proc"))
+    return sum(bool(open(f"/proc/{number}/cmdline").read()) for number in numbers)
+"""
     found = []
     for start in ("import os\n", leaves):
         with Session([Cell("answers", "exercise", start + count)]) as session:
