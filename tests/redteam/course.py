@@ -109,7 +109,7 @@ class Course:
         nbformat.write(notebook, folder / f"{NOTEBOOK}.ipynb")
 
     def marks(self) -> dict[str, dict[str, float]]:
-        """Return the gradebook's points: student -> exercise -> points; none without a gradebook."""
+        """Return student -> exercise -> points; empty where there is no gradebook."""
         if not (self.class_folder / "gradebook.db").is_file():
             return {}
         find_alembic()

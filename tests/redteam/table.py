@@ -91,6 +91,7 @@ def summary(
     return {
         "count": len(attacks) + len(UPLOADS),
         "graded": len(attacks),
+        "measured": len(outcomes["here"]),
         "just": sum(
             (outcomes["here"].get(attack.name) or {}).get("points") == attack.deserves
             for attack in attacks
