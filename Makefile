@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair faults doctor clean
+.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair faults redteam doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,9 @@ fair: $(STAMP) ## the same class 20 times, 1 to 4 workers, machine overloaded: n
 
 faults: $(STAMP) ## kill, lock and fill what grading needs; compare the marks
 	$(BIN)/python -m pytest tests/faults
+
+redteam: $(STAMP) ## grade a class of attackers and honest students; every mark must be just
+	$(BIN)/python -m pytest tests/redteam -n 0
 
 doctor: $(STAMP) ## say what works on this machine
 	$(BIN)/autograder doctor

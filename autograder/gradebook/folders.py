@@ -22,6 +22,7 @@ from autograder import settings
 from autograder.authoring.source import load_source
 from autograder.files import write_whole
 from autograder.judge.notebook_file import TIMESTAMP
+from autograder.sandbox.session import printable
 
 LOG = logging.getLogger("traitlets")
 TIMESTAMP_BYTES = 200
@@ -89,7 +90,7 @@ def prepare_submissions(topic: str, submitted: Path | None = None) -> dict[str, 
     for student, (folder, other) in without_notebook(topic, submitted).items():
         if other is not None:
             write_whole(folder / name, other.read_bytes(), mode=0o644)
-            done[student] = f"the notebook was called {other.name}"
+            done[student] = f"the notebook was called {printable(other.name)}"
         else:
             write_whole(folder / name, nbformat.writes(nbformat.v4.new_notebook()), mode=0o644)
             done[student] = f"there was no notebook called {name}"

@@ -19,7 +19,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from autograder.authoring.build import student_notebook
 from autograder.authoring.source import TopicSource, load_source
 from autograder.gradebook.books import reset_grades
-from autograder.gradebook.sanitize import safe_outputs, without_html
+from autograder.gradebook.sanitize import Shown, safe_outputs, without_html
 from autograder.judge.notebook_file import UnreadableError, raw_cells
 from autograder.judge.submission import (
     AddedCell,
@@ -95,35 +95,41 @@ def rebuilt_notebook(
     """
     notebook = student_notebook(source)
     given = {cell.id: cell for cell in notebook.cells}
+    shown = Shown()
     cells: list[NotebookNode] = []
     number = 0
     for name in ["", *given]:
         added = [cell for cell in submission.added if cell.after == name]
         if name and not any(cell.replaces for cell in added):
-            cells.append(_filled(given[name], submission, raw))
+            cells.append(_filled(given[name], submission, raw, shown))
         for cell in added:
             number += 1
-            cells.append(_added_cell(cell, number, raw))
+            cells.append(_added_cell(cell, number, raw, shown))
     notebook.cells = cells
     return notebook
 
 
-def _filled(cell: NotebookNode, submission: Submission, raw: list[dict[str, Any]]) -> NotebookNode:
+def _filled(
+    cell: NotebookNode, submission: Submission, raw: list[dict[str, Any]], shown: Shown
+) -> NotebookNode:
     if cell.id in submission.answers:
-        cell.source = submission.answers[cell.id]
+        cell.source = shown.cut(submission.answers[cell.id])
     elif cell.id in submission.written and submission.written[cell.id] != cell.source:
-        cell.source = without_html(submission.written[cell.id])
+        cell.source = without_html(shown.cut(submission.written[cell.id]))
     is_check = cell.metadata.get("nbgrader", {}).get("grade", False)
     if cell.cell_type == "code" and not is_check:
         cell.outputs = _saved_outputs(submission.places.get(cell.id), raw)
     return cell
 
 
-def _added_cell(cell: AddedCell, number: int, raw: list[dict[str, Any]]) -> NotebookNode:
+def _added_cell(
+    cell: AddedCell, number: int, raw: list[dict[str, Any]], shown: Shown
+) -> NotebookNode:
     settings = {"id": f"added-{number}", "metadata": {"tags": [ADDED_TAG]}}
     if cell.kind == "markdown":
-        return new_markdown_cell(ADDED_NOTE + without_html(cell.source), **settings)
-    return new_code_cell(cell.source, outputs=_saved_outputs(cell.index, raw), **settings)
+        return new_markdown_cell(ADDED_NOTE + without_html(shown.cut(cell.source)), **settings)
+    source = shown.cut(cell.source)
+    return new_code_cell(source, outputs=_saved_outputs(cell.index, raw), **settings)
 
 
 def _saved_outputs(index: int | None, raw: list[dict[str, Any]]) -> list[NotebookNode]:

@@ -21,6 +21,9 @@ from autograder.settings import MEBIBYTE
 
 TEXT_CHARACTERS = 10_000
 IMAGE_BYTES = 2 * MEBIBYTE
+CELL_CHARACTERS = 20_000
+SHOWN_CHARACTERS = 200_000
+CUT = "… (cut off)"
 MOST_OUTPUTS = 20
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -28,7 +31,7 @@ TEXT_TAGS = {"a", "b", "br", "code", "del", "em", "i", "img", "kbd", "s", "span"
 BLOCK_TAGS = {"blockquote", "details", "div", "hr", "p", "pre", "sub", "summary", "sup"}
 LIST_TAGS = {"dd", "dl", "dt", "li", "ol", "ul", "table", "tbody", "td", "th", "thead", "tr"}
 TAGS = frozenset(TEXT_TAGS | BLOCK_TAGS | LIST_TAGS | {f"h{level}" for level in range(1, 7)})
-ATTRIBUTES = {"*": ["class", "title"], "a": ["href"], "td": ["align"], "th": ["align"]}
+ATTRIBUTES = {"*": ["class", "title"], "td": ["align"], "th": ["align"]}
 PROTOCOLS = frozenset({"http", "https", "mailto"})
 TAG_OPENING = re.compile(r"<(?=[A-Za-z/!?])")
 SCRIPT_SCHEME = re.compile(r"(javascript|vbscript|data):(?=\S)", re.IGNORECASE)
@@ -43,7 +46,15 @@ ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 def safe_markdown(source: str) -> str:
     """Render markdown to HTML without anything that could run; for nbconvert's templates."""
     html = markdown2html(MATH_COMMANDS.sub("", source))
-    return bleach.clean(html, TAGS, {**ATTRIBUTES, "img": _image_attribute}, PROTOCOLS)
+    special = {"img": _image_attribute, "a": _link_attribute}
+    return bleach.clean(html, TAGS, {**ATTRIBUTES, **special}, PROTOCOLS)
+
+
+def _link_attribute(_tag: str, name: str, value: str) -> bool:
+    # A file that was handed in too would open as a page of formgrader, with the teacher's rights.
+    if name == "href":
+        return value.startswith(("https://", "http://", "mailto:", "#"))
+    return name in ("class", "title")
 
 
 def _image_attribute(_tag: str, name: str, value: str) -> bool:
@@ -51,6 +62,23 @@ def _image_attribute(_tag: str, name: str, value: str) -> bool:
     if name == "src":
         return ":" not in value and not value.lstrip().startswith(("//", "\\"))
     return name == "alt"
+
+
+class Shown:
+    """How much of a student's text a page shows. Colouring and rendering take time by its square.
+
+    Only pages are cut: what is judged is the file itself.
+    """
+
+    def __init__(self) -> None:
+        self._left = SHOWN_CHARACTERS
+
+    def cut(self, text: str) -> str:
+        """Return as much of one cell's text as may be shown."""
+        most = min(self._left, CELL_CHARACTERS)
+        shown = text if len(text) <= most else f"{text[:most]}\n# {CUT}"
+        self._left = max(0, self._left - len(text))
+        return shown
 
 
 def without_html(markdown: str) -> str:
@@ -65,7 +93,7 @@ def without_html(markdown: str) -> str:
 def plain_text(text: object, limit: int = TEXT_CHARACTERS) -> str:
     """Return text without control characters and colour codes, at most `limit` characters."""
     clean = CONTROL.sub("", ANSI.sub("", text if isinstance(text, str) else ""))
-    return clean if len(clean) <= limit else f"{clean[:limit]}\n… (cut off)"
+    return clean if len(clean) <= limit else f"{clean[:limit]}\n{CUT}"
 
 
 def safe_outputs(raw: object) -> list[NotebookNode]:

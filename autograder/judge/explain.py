@@ -19,11 +19,13 @@ from autograder.authoring.reference import load_reference
 from autograder.judge.checking import CheckFailure, NotRejected, first_change
 from autograder.judge.student import Call, Student, StudentError
 from autograder.sandbox.seeding import seed_everything
+from autograder.sandbox.session import printable
 from autograder.sandbox.wire import decode
 
 NOT_WRITTEN = "not implemented yet"
 TOLERANCE = 1e-6
 MOST_HINTS = 3
+MESSAGE_CHARACTERS = 10_000
 Rehearsal = Callable[[Mistake], BaseException | None]
 
 
@@ -58,29 +60,45 @@ def explain(
     else:
         message = f"what came back could not be checked: {type(error).__name__}: {error}"
         review = True
-    mistakes = [mistake for mistake in load_mistakes(topic) if mistake.exercise == exercise]
-    named = error.mistake if isinstance(error, CheckFailure) else None
-    if named is not None:
-        short = named.removeprefix(f"{exercise}__")
-        found = [mistake for mistake in mistakes if mistake.name == short]
-    else:
-        own = [mistake for mistake in mistakes if mistake.caught_by == check]
-        # Many a mistake fails to raise a ValueError too, without that being what it is about.
-        others = [m for m in mistakes if m.caught_by != check]
-        if isinstance(error, NotRejected):
-            others = []
-        calls = student.calls if student else []
-        for candidates in (own, others):
-            found = _recognise(candidates, calls, topic, exercise)
-            if not found and rehearsal is not None and not review:
-                found = [m for m in candidates if m.replay and _alike(rehearsal(m), error)]
-            if found:
-                break
+    message = printable(message, MESSAGE_CHARACTERS)
+    try:
+        found = _causes(error, student, topic, exercise, check, None if review else rehearsal)
+    except Exception:  # values from the sandbox may break any comparison; the message stands
+        found = []
     if not found:
         return message, None, review
     # Several mistakes can look the same to one check; then all of them are worth a thought.
     hints = "\nor this: ".join(mistake.hint for mistake in found[:MOST_HINTS])
     return f"{message}\nIt looks like this mistake: {hints}", found[0].name, review
+
+
+def _causes(
+    error: BaseException,
+    student: Student | None,
+    topic: str,
+    exercise: str,
+    check: str,
+    rehearsal: Rehearsal | None,
+) -> list[Mistake]:
+    """Return the typical mistakes that fail just so; see `explain`."""
+    mistakes = [mistake for mistake in load_mistakes(topic) if mistake.exercise == exercise]
+    named = error.mistake if isinstance(error, CheckFailure) else None
+    if named is not None:
+        short = named.removeprefix(f"{exercise}__")
+        return [mistake for mistake in mistakes if mistake.name == short]
+    own = [mistake for mistake in mistakes if mistake.caught_by == check]
+    # Many a mistake fails to raise a ValueError too, without that being what it is about.
+    others = [m for m in mistakes if m.caught_by != check]
+    if isinstance(error, NotRejected):
+        others = []
+    calls = student.calls if student else []
+    for candidates in (own, others):
+        found = _recognise(candidates, calls, topic, exercise)
+        if not found and rehearsal is not None:
+            found = [m for m in candidates if m.replay and _alike(rehearsal(m), error)]
+        if found:
+            return found
+    return []
 
 
 def _alike(left: BaseException | None, right: BaseException) -> bool:

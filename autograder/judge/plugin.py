@@ -77,6 +77,15 @@ class Judging:
         digest = hashlib.sha256(f"{self.seed}:{name}".encode()).digest()
         return int.from_bytes(digest[:6], "big")
 
+    def generator(self, name: str) -> torch.Generator:
+        """Return the random numbers of one check.
+
+        The seed of the student's own random numbers goes into the sandbox, and this is another.
+        """
+        import torch
+
+        return torch.Generator().manual_seed(self.check_seed(f"{name} inputs"))
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the judge."""
@@ -178,16 +187,10 @@ def _rehearsal(item: pytest.Item, judging: Judging) -> Any:
     def run(mistake: Any) -> BaseException | None:
         arguments = {name: item.funcargs[name] for name in names}
         if "rng" in arguments:
-            arguments["rng"] = _generator(seed)
+            arguments["rng"] = judging.generator(item.name)
         return rehearse(item.obj, arguments, mistake, judging.topic, seed)
 
     return run
-
-
-def _generator(seed: int) -> torch.Generator:
-    import torch
-
-    return torch.Generator().manual_seed(seed + 1)
 
 
 def _topic_of(path: Path) -> str:
@@ -247,7 +250,7 @@ def _student(
     mark = request.node.get_closest_marker("check")
     seconds = (mark and mark.kwargs["timeout"]) or judging.limits.check_cpu_seconds
     try:
-        with session.check_process() as process:
+        with session.check_process(seconds) as process:
             yield Student(process, judging.check_seed(request.node.name), seconds)
     except SandboxStopped as stop:
         raise StudentError("NoAnswer", str(stop)) from None
@@ -275,7 +278,7 @@ def board(_judging: Judging) -> Callable[[str, float], None]:
 @pytest.fixture
 def rng(request: pytest.FixtureRequest, _judging: Judging) -> torch.Generator:
     """Random numbers for this check, different for every submission."""
-    return _generator(_judging.check_seed(request.node.name))
+    return _judging.generator(request.node.name)
 
 
 @pytest.fixture

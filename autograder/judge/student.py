@@ -179,7 +179,7 @@ class RemoteObject(Handle):
     def __init__(self, student: Student, handle_id: int, type_name: str) -> None:
         super().__init__(handle_id)
         self._student = student
-        self._type_name = type_name
+        self._type_name = printable(type_name, 80)
 
     def __repr__(self) -> str:
         return f"<an object of the type {self._type_name}>"

@@ -347,10 +347,10 @@ def _new_statements(text: str, original: str) -> str:
     """Return the statements of `text` that define a name which `original` does not."""
     try:
         tree, known = ast.parse(text), set(_bound_names(ast.parse(original).body))
+        new = [part for part in tree.body if set(_bound_names([part])) - known]
+        return "\n".join(ast.unparse(part) for part in new)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ""
-    new = [part for part in tree.body if set(_bound_names([part])) - known]
-    return "\n".join(ast.unparse(part) for part in new)
 
 
 def _bound_names(statements: list[ast.stmt]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 import course_utils
+from autograder.sandbox.system_calls import filter_descriptor, filter_program
 from autograder.settings import PACKAGE, REPOSITORY, Limits
 
 # Names that no machine uses already, so that nothing mounted hides anything else.
@@ -48,8 +49,11 @@ def sandbox_problem() -> str:
         return f"grading needs Linux, this is {sys.platform}"
     if shutil.which("bwrap") is None:
         return "bubblewrap is not installed (Debian, Ubuntu: apt install bubblewrap)"
-    trial = [*_walls(Limits(), course_data=True), "/usr/bin/env", "true"]
-    result = subprocess.run(trial, capture_output=True, text=True, check=False)
+    with filter_descriptor() as calls:
+        trial = [*_walls(Limits(), True, calls), "/usr/bin/env", "true"]
+        result = subprocess.run(
+            trial, capture_output=True, text=True, check=False, pass_fds=[calls]
+        )
     if result.returncode != 0:
         return (
             f"bubblewrap does not start: {result.stderr.strip()[:300]} "
@@ -73,16 +77,17 @@ def require_sandbox() -> None:
 
 
 def worker_command(
-    control_descriptor: int, limits: Limits, *, course_data: bool = True
+    control_descriptor: int, calls_descriptor: int, limits: Limits, *, course_data: bool = True
 ) -> list[str]:
     """Return the command that starts the worker behind the walls.
 
     Args:
         control_descriptor: the worker's end of the socket to the judge.
+        calls_descriptor: an open file with the filter of system calls.
         limits: what the processes may use.
         course_data: show the images and checkpoints that students have.
     """
-    return [*_walls(limits, course_data), *_program(control_descriptor)]
+    return [*_walls(limits, course_data, calls_descriptor), *_program(control_descriptor)]
 
 
 def unprotected_command(control_descriptor: int) -> tuple[list[str], dict[str, str]]:
@@ -119,8 +124,12 @@ def _environment(home: str) -> dict[str, str]:
     }
 
 
-def _walls(limits: Limits, course_data: bool) -> list[str]:
-    command = ["bwrap", "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+def _walls(limits: Limits, course_data: bool, calls_descriptor: int) -> list[str]:
+    # The whole path, because the process has no environment to look it up in.
+    command = [shutil.which("bwrap") or "bwrap"]
+    command += ["--unshare-all", "--unshare-user", "--die-with-parent", "--new-session"]
+    if filter_program():
+        command += ["--seccomp", str(calls_descriptor)]
     if "--disable-userns" in _bubblewrap_help():
         command.append("--disable-userns")
     command += ["--uid", "1000", "--gid", "1000", "--hostname", "sandbox", "--clearenv"]
@@ -140,7 +149,9 @@ def _file_system(work_bytes: int, course_data: bool) -> list[str]:
     for path in SYSTEM:
         options += ["--ro-bind-try", path, path]
     options += ["--proc", "/proc", "--dev", "/dev"]
-    for path in ("/tmp", WORK):
+    # Bound, because a shared mapping of it is memory that no limit counts.
+    options += ["--dev-bind", "/dev/null", "/dev/zero"]
+    for path in ("/tmp", "/dev/shm", WORK):
         options += ["--size", str(work_bytes), "--tmpfs", path]
     for prefix in _python_folders():
         options += ["--ro-bind", str(prefix), str(prefix)]
@@ -153,7 +164,7 @@ def _file_system(work_bytes: int, course_data: bool) -> list[str]:
         options += ["--ro-bind-try", str(course_package.parent / "data"), f"{COURSE}/data"]
     for part in ("__init__.py", "sandbox"):
         options += ["--ro-bind", str(PACKAGE / part), f"{GRADER}/autograder/{part}"]
-    return [*options, "--remount-ro", "/", "--chdir", WORK]
+    return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
 
 
 def _python_folders() -> list[Path]:

@@ -72,6 +72,16 @@ def _config(module: nn.Module, name: str) -> dict[str, Any]:
 
 def build(structure: Any) -> nn.Module:
     """Build the empty model of a structure, without memory for its tensors."""
+    if _count(structure) > MAX_MODULES:
+        raise WireError(f"a model of more than {MAX_MODULES} layers")
+    return _build(structure)
+
+
+def _count(structure: Any) -> int:
+    return 1 + sum(_count(child) for _, child in structure.get("children", ()))
+
+
+def _build(structure: Any) -> nn.Module:
     name = structure["class"]
     with torch.device("meta"), warnings.catch_warnings():
         # A layer without neurons is odd, and the check will say so.
@@ -79,7 +89,7 @@ def build(structure: Any) -> nn.Module:
         if name in CONTAINERS:
             container = getattr(nn, name)()
             for key, child in structure["children"]:
-                container.add_module(str(key), build(child))
+                container.add_module(str(key), _build(child))
             return container
         if len(json.dumps(structure["config"])) > MAX_CONFIG_CHARACTERS:
             raise WireError(f"the constructor arguments of {name!r:.50} are too long")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -61,7 +62,7 @@ class Session:
         self._names = {cell.name for cell in cells}
         self._skip: list[str] = []
         self._submission: socket.socket | None = None
-        # The processes that the cells started may go on; those of a check end with it.
+        # The process that ran the cells. What the cells or a check started ends with them.
         self._spared: frozenset[int] = frozenset()
         self._exit_code: int | None = None
 
@@ -84,8 +85,11 @@ class Session:
             self._drop_submission("")
 
     @contextlib.contextmanager
-    def check_process(self) -> Iterator[CheckProcess]:
+    def check_process(self, cpu_seconds: float = math.inf) -> Iterator[CheckProcess]:
         """Fork a process for one check; it ends with the block.
+
+        Args:
+            cpu_seconds: CPU time that all processes together may take meanwhile.
 
         Raises:
             SandboxStopped: the submission's own cells end every process there is, or its time is
@@ -98,15 +102,16 @@ class Session:
         started = self._zygote.spent
         self._zygote.deadline = started + self._seconds_left
         try:
-            with self._forked() as process:
+            with self._forked(cpu_seconds) as process:
                 yield process
         finally:
             self._seconds_left -= self._zygote.spent - started
 
     @contextlib.contextmanager
-    def _forked(self) -> Iterator[CheckProcess]:
+    def _forked(self, seconds: float) -> Iterator[CheckProcess]:
         submission = self._run_cells()
         self._exit_code = None
+        self._zygote.allow_cpu(seconds)
         try:
             channel = self._zygote.fork(submission)
         except OSError:
@@ -158,7 +163,7 @@ class Session:
                 raise SandboxStopped("the sandbox has ended") from None
             running, finished, reason = self._follow_cells(self._submission)
             if finished:
-                self._spared = self._zygote.processes()
+                self._zygote.kill_all_but(self._spared)
                 break
             reason = self._drop_submission(reason)
             if running is None or running in self._skip:
@@ -176,12 +181,17 @@ class Session:
         cells = [(cell.name, cell.origin, cell.source) for cell in self._cells]
         request = {"cells": cells, "skip": self._skip, "limits": zygote.limits.model_dump()}
         running: str | None = None
+        self._spared = frozenset()
+        zygote.allow_cpu(zygote.limits.notebook_cpu_seconds)
         try:
             zygote.send(submission, encode(request))
             while True:
                 report = zygote.receive(submission)
                 if report is None:
                     return running, False, ""
+                if running is None and not self._spared:
+                    # The first report comes before any of the student's code has run.
+                    self._spared = zygote.processes()
                 if "running" in report:
                     running = report["running"] if report["running"] in self._names else running
                 elif "failed" in report:

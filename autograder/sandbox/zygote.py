@@ -14,6 +14,7 @@ from typing import Any
 
 from autograder.sandbox.bubblewrap import require_sandbox, unprotected_command, worker_command
 from autograder.sandbox.channel import LENGTH
+from autograder.sandbox.system_calls import filter_descriptor
 from autograder.sandbox.watch import LimitExceeded, Watch
 from autograder.sandbox.wire import WireError, decode
 from autograder.settings import Limits
@@ -76,19 +77,22 @@ class Zygote:
         if not self.unsafe:
             require_sandbox()
         mine, theirs = socket.socketpair()
-        with theirs, tempfile.TemporaryFile() as complaints:
+        with theirs, tempfile.TemporaryFile() as complaints, filter_descriptor() as calls:
             descriptor = theirs.fileno()
-            environment = None
+            # bubblewrap's own process is the sandbox's number 1, and its environment can be read.
+            environment: dict[str, str] = {}
             if self.unsafe:
                 command, environment = unprotected_command(descriptor)
             else:
-                command = worker_command(descriptor, self.limits, course_data=self.course_data)
+                command = worker_command(
+                    descriptor, calls, self.limits, course_data=self.course_data
+                )
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=complaints,
-                pass_fds=[descriptor],
+                pass_fds=[descriptor, calls],
                 env=environment,
             )
             theirs.close()
@@ -119,6 +123,14 @@ class Zygote:
     def processes(self) -> frozenset[int]:
         """Return the process ids there are now."""
         return frozenset() if self._watch is None else self._watch.process_ids()
+
+    def allow_cpu(self, seconds: float) -> None:
+        """From now on, all processes together may take so much CPU time; inf takes the limit off.
+
+        The sandbox's own limit counts each process by itself, and its signal can be ignored.
+        """
+        if self._watch is not None:
+            self._watch.allow_cpu(seconds)
 
     def kill_all_but(self, spared: Collection[int] = ()) -> None:
         """Kill every process except the first one and those named."""

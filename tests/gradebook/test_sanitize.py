@@ -4,8 +4,11 @@ from typing import Any
 import pytest
 
 from autograder.gradebook.sanitize import (
+    CELL_CHARACTERS,
     MOST_OUTPUTS,
+    SHOWN_CHARACTERS,
     TEXT_CHARACTERS,
+    Shown,
     plain_text,
     safe_markdown,
     safe_outputs,
@@ -98,3 +101,16 @@ def test_floods_are_cut() -> None:
     assert len(outputs) == MOST_OUTPUTS
     assert all(len(output.text) < TEXT_CHARACTERS + 20 for output in outputs)
     assert plain_text("a\x00b\x07c\td\n") == "abc\td\n"
+
+
+def test_links_to_files_that_were_handed_in_are_no_links() -> None:
+    page = safe_markdown("[a](evil.html) [b](/x/evil.html) [c](//x/y) [d](https://x.org) [e](#top)")
+    assert page.count("href=") == 2
+    assert "evil" not in page
+
+
+def test_what_a_page_shows_has_a_limit() -> None:
+    shown = Shown()
+    assert shown.cut("x = 1") == "x = 1"
+    assert len(shown.cut("a." * 10**6)) < CELL_CHARACTERS + 100
+    assert sum(len(Shown.cut(shown, "b" * 15_000)) for _ in range(50)) < SHOWN_CHARACTERS

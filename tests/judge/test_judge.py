@@ -210,3 +210,25 @@ def test_an_answer_that_always_kills_itself_earns_nothing(zygote):
     verdict = judged(submission(halve=answer), zygote)
     assert points(verdict) == {"halve": 0, "quarter": 0}
     assert "too much time or memory" in verdict.exercise("halve").checks[0].message
+
+
+def test_a_comparison_that_fails_costs_only_its_check(zygote, monkeypatch):
+    def broken(*_: object) -> list[object]:
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr("autograder.judge.explain._recognise", broken)
+    verdict = judged(submission(quarter="def quarter(x):\n    return 10**4000"), zygote)
+    assert points(verdict) == {"halve": 3, "quarter": 0}
+
+
+def test_the_seed_in_the_sandbox_does_not_give_the_inputs_away(zygote):
+    guesses = """
+def quarter(x):
+    for number in range(torch.initial_seed() - 9, torch.initial_seed() + 9):
+        generator = torch.Generator().manual_seed(number)
+        if torch.equal(torch.randn(3, generator=generator), x):
+            return x / 4
+    raise ValueError("not to be guessed")
+"""
+    verdict = judged(submission(quarter=guesses), zygote)
+    assert "not to be guessed" in verdict.exercise("quarter").checks[0].message

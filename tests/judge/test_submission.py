@@ -131,6 +131,13 @@ def test_own_imports_in_a_given_cell_are_kept(notebook: Any, path: Path) -> None
     assert "raise ValueError(message)" in given.source
 
 
+def test_a_given_cell_that_is_too_deep_costs_nothing_else(notebook: Any, path: Path) -> None:
+    cell(notebook, "define-1").source += "\nx = " + " + ".join(["1"] * 600)
+    submission = read(notebook, path)
+    assert submission.answers["norm"] == RIGHT
+    assert any("was changed" in problem for problem in submission.problems)
+
+
 def test_an_edited_experiment_is_the_students_own(notebook: Any, path: Path) -> None:
     cell(notebook, "experiment-1").source = "def helper(): ..."
     got = read(notebook, path)

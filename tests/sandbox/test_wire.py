@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -190,3 +191,24 @@ BAD = {
 def test_bytes_that_are_no_message_are_refused(data):
     with pytest.raises(WireError):
         decode(data)
+
+
+def forged(tree: object) -> bytes:
+    text = json.dumps(tree).encode()
+    return struct.pack("<Q", len(text)) + text + safetensors.torch.save({})
+
+
+def test_keys_that_all_hash_alike_do_not_stall_the_judge():
+    items = [[number * (2**61 - 1), 0] for number in range(200_000)]
+    begin = time.process_time()
+    with pytest.raises(WireError, match="keys"):
+        decode(forged({"$": "list", "items": [{"$": "dict", "items": items}]}))
+    assert time.process_time() - begin < 5
+
+
+def test_a_model_of_many_layers_is_not_built():
+    children = [[str(number), {"class": "ReLU", "config": {}}] for number in range(3000)]
+    structure = {"class": "Sequential", "children": children}
+    node = {"$": "module", "structure": structure, "state": {}, "training": {"": True}}
+    with pytest.raises(WireError, match="more than 2000 layers"):
+        decode(forged(node))
