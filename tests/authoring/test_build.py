@@ -18,6 +18,7 @@ from autograder.authoring.build import (
     stale,
     student_notebook,
 )
+from autograder.authoring.opening import SETUP, SETUP_CELL
 from autograder.authoring.source import load_source, parse_source
 
 TINY = "tiny_topic"
@@ -68,6 +69,7 @@ def test_student_notebook_is_valid_and_has_no_solution() -> None:
 def test_stubs_are_those_of_nbgrader() -> None:
     source = load_source(TINY)
     built = {cell.id: cell.source for cell in student_notebook(source).cells}
+    assert built.pop(SETUP_CELL) == SETUP
     assert built == {cell.name: cell.stub for cell in source.cells}
     assert 'raise NotImplementedError("norm: not implemented yet")' in built["norm"]
     assert "# TODO: square" in built["norm"]
@@ -86,7 +88,7 @@ def test_metadata_and_tags() -> None:
     assert cells["norm-check"]["nbgrader"]["checksum"]
     assert cells["why_root"]["nbgrader"]["grade"]
     goes_on = {name for name, metadata in cells.items() if "tags" in metadata}
-    assert goes_on == {"norm-check", "experiment-1", "Counter-check"}
+    assert goes_on - {SETUP_CELL} == {"norm-check", "experiment-1", "Counter-check"}
 
 
 def test_a_shown_solution_is_refused() -> None:

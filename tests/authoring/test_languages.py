@@ -86,10 +86,10 @@ def test_the_notebook_in_chinese(bilingual: Path, tiny_course: Path) -> None:
     ]
     english, chinese = (json.loads((tiny_course / name).read_text()) for name in names[:2])
     assert "language" not in [cell["id"] for cell in english["cells"]]
-    assert [cell["id"] for cell in chinese["cells"]][:3] == ["prose-1", "language", "define-1"]
-    assert "use_language" in "".join(chinese["cells"][1]["source"])
+    assert [cell["id"] for cell in chinese["cells"]][:3] == ["prose-1", "setup", "language"]
+    assert "use_language" in "".join(chinese["cells"][2]["source"])
     assert "平方加" not in json.dumps(chinese, ensure_ascii=False)
-    del chinese["cells"][1]
+    del chinese["cells"][2]
     assert [cell["id"] for cell in chinese["cells"]] == [cell["id"] for cell in english["cells"]]
     said = json.loads((tiny_course / "messages/tiny_topic.json").read_text())
     assert [entry["en"] for entry in said][-1] == "step counts from 1"
