@@ -1,13 +1,103 @@
-"""Call by reference across the wall: make an argument show what was done to its copy."""
+"""Call by reference across the wall: what student code did to the copy of an argument.
+
+Numbers that were changed are noted beside the judge's own objects, not written into them. A check
+that computes what is right from its arguments, after the call, would otherwise compute it from
+what the student made of them. `first_change` sees what was noted. Where an exercise changes its
+arguments by contract, its checks say so, and `copy_into` shows the change on the objects.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from autograder.sandbox.module_form import LAYER_ARGUMENTS
+
+_changed: dict[int, tuple[Any, Any]] = {}
+
+
+def forget_changes() -> None:
+    """Forget what was noted: another check begins."""
+    _changed.clear()
+
+
+def as_left(value: Any) -> Any:
+    """Return `value` as student code left it, if a change was noted, else `value` itself."""
+    mine, theirs = _changed.get(id(value), (None, None))
+    return theirs if mine is value else value
+
+
+def note_changes(target: Any, source: Any) -> None:
+    """Note where `source`, the student's copy, differs from the judge's `target`.
+
+    Gradients and the train or eval mode, which decide no numbers that a check computes, are shown
+    on the target at once.
+    """
+    if isinstance(target, Tensor) and isinstance(source, Tensor):
+        if not _same_numbers(target, source):
+            _note(target, source)
+        if target.is_leaf and (target.is_floating_point() or target.is_complex()):
+            target.requires_grad_(source.requires_grad)
+            target.grad = source.grad
+    elif isinstance(target, nn.Module) and isinstance(source, nn.Module):
+        _note_module(target, source)
+    elif isinstance(target, dict) and isinstance(source, dict):
+        if list(target) != list(source):
+            _note(target, source)
+        _note_parts(target, target.values(), source, source.values())
+    elif isinstance(target, list | tuple) and isinstance(source, list | tuple):
+        if len(target) != len(source):
+            _note(target, source)
+        _note_parts(target, target, source, source)
+
+
+def _note(target: Any, source: Any) -> None:
+    _changed.setdefault(id(target), (target, source))
+
+
+def _note_parts(target: Any, mine: Iterable[Any], source: Any, theirs: Iterable[Any]) -> None:
+    for left, right in zip(mine, theirs, strict=False):
+        if isinstance(left, Tensor | nn.Module | dict | list | tuple):
+            if type(left) is type(right) or isinstance(left, Tensor | nn.Module):
+                note_changes(left, right)
+            else:
+                _note(target, source)
+        elif left != right:
+            _note(target, source)
+
+
+def _note_module(target: nn.Module, source: nn.Module) -> None:
+    parts = dict(source.named_modules())
+    if set(parts) != {name for name, _ in target.named_modules()}:
+        _note(target, source)
+        return
+    for name, part in target.named_modules():
+        other = parts[name]
+        part.training = other.training
+        for mine, theirs in (
+            (part._parameters, other._parameters),
+            (part._buffers, other._buffers),
+        ):
+            if mine.keys() != theirs.keys():
+                _note(target, source)
+            for key, value in theirs.items():
+                own = mine.get(key)
+                if own is None or value is None:
+                    if own is not value:
+                        _note(target, source)
+                else:
+                    note_changes(own, value)
+
+
+def _same_numbers(left: Tensor, right: Tensor) -> bool:
+    return (
+        left.shape == right.shape
+        and left.dtype == right.dtype
+        and torch.equal(left.detach(), right.detach())
+    )
 
 
 def copy_into(target: Any, source: Any) -> None:

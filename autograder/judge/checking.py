@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from autograder.judge.by_reference import as_left
 from autograder.judge.student import StudentError
 
 SHOWN_ELEMENTS = 12
@@ -33,7 +34,12 @@ class NotRejected(CheckFailure):
 
 
 def check(
-    exercise: str, *, gate: bool = False, weight: float = 1.0, timeout: int | None = None
+    exercise: str,
+    *,
+    gate: bool = False,
+    weight: float = 1.0,
+    timeout: int | None = None,
+    in_place: bool = False,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a test function as a check of `exercise`.
 
@@ -42,8 +48,9 @@ def check(
         gate: without this check the exercise earns nothing, and its other checks are not run.
         weight: share of the exercise's points, relative to its other checks.
         timeout: CPU seconds for this check, when it needs other than the usual.
+        in_place: the exercise changes its arguments by contract, and the check looks at them.
     """
-    return pytest.mark.check(exercise, gate=gate, weight=weight, timeout=timeout)
+    return pytest.mark.check(exercise, gate=gate, weight=weight, timeout=timeout, in_place=in_place)
 
 
 def fail(message: str, mistake: str | None = None) -> NoReturn:
@@ -164,7 +171,13 @@ expect = Expect()
 
 
 def first_change(before: Any, after: Any) -> str:
-    """Say where two values first differ; empty when they are the same, to the last bit."""
+    """Say where two values first differ; empty when they are the same, to the last bit.
+
+    Args:
+        before: a copy that was made earlier.
+        after: the value; what student code did to it counts.
+    """
+    after = as_left(after)
     if isinstance(before, Tensor) and isinstance(after, Tensor):
         if before.shape != after.shape or before.dtype != after.dtype:
             return f"it was a {describe(before)}, it is a {describe(after)}"

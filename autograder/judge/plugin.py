@@ -251,7 +251,8 @@ def _student(
     seconds = (mark and mark.kwargs["timeout"]) or judging.limits.check_cpu_seconds
     try:
         with session.check_process(seconds) as process:
-            yield Student(process, judging.check_seed(request.node.name), seconds)
+            in_place = bool(mark and mark.kwargs["in_place"])
+            yield Student(process, judging.check_seed(request.node.name), seconds, in_place)
     except SandboxStopped as stop:
         raise StudentError("NoAnswer", str(stop)) from None
     finally:

@@ -43,7 +43,9 @@ def rehearse(
     """
     namespace = dict(vars(load_reference(topic)))
     namespace[mistake.exercise] = as_function(mistake, topic)
-    student = Student(LocalProcess(namespace), seed, cpu_seconds=0)
+    marks = [mark for mark in getattr(check, "pytestmark", []) if mark.name == "check"]
+    in_place = any(mark.kwargs["in_place"] for mark in marks)
+    student = Student(LocalProcess(namespace), seed, cpu_seconds=0, in_place=in_place)
     try:
         replaced = {"student": student, "elsewhere": student, "board": lambda name, value: None}
         check(**{**arguments, **{name: replaced[name] for name in replaced if name in arguments}})

@@ -1,7 +1,7 @@
 """The proxy through which a check calls what a student wrote.
 
 `student.magnitude_mask(weight, 0.5)` runs in the sandbox. Arguments go in and results come out as
-data; what the call did to its arguments shows on the caller's own objects afterwards.
+data; what the call did to its arguments is noted, see `by_reference`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from autograder.judge.by_reference import copy_into
+from autograder.judge.by_reference import copy_into, forget_changes, note_changes
 from autograder.sandbox.session import CheckProcess, SandboxStopped, printable
 from autograder.sandbox.wire import Handle, encode
 
@@ -65,12 +65,17 @@ class Student:
         process: the check's process in the sandbox.
         seed: every call starts from a seed derived from it.
         cpu_seconds: CPU time for all calls of this check.
+        in_place: the exercise changes its arguments, and the check looks at them.
     """
 
     process: CheckProcess
     seed: int
     cpu_seconds: int
+    in_place: bool = False
     calls: list[Call] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        forget_changes()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
@@ -163,7 +168,7 @@ class Student:
                     )
                     error.result = reply.get("result")
                     raise error
-                copy_into(mine, theirs)
+                (copy_into if self.in_place else note_changes)(mine, theirs)
         return reply.get("result")
 
     def _handle(self, number: int, type_name: str) -> RemoteObject:

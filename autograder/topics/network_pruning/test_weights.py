@@ -167,7 +167,7 @@ def expect_pruned(
     return masks, weights
 
 
-@check("prune_weights", gate=True)
+@check("prune_weights", gate=True, in_place=True)
 def test_every_layer_is_pruned_by_itself(student: Student, rng: torch.Generator) -> None:
     for kind, model in models(rng).items():
         before = copy.deepcopy(model)
@@ -177,7 +177,7 @@ def test_every_layer_is_pruned_by_itself(student: Student, rng: torch.Generator)
             expect_smallest_pruned(masks[name], weight, 0.6, f"{kind}: mask {name}")
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_global_compares_all_layers(student: Student, rng: torch.Generator) -> None:
     for kind, model in models(rng).items():
         with torch.no_grad():
@@ -192,7 +192,7 @@ def test_global_compares_all_layers(student: Student, rng: torch.Generator) -> N
             expect_smallest_pruned(mask, everything, sparsity, f"{kind}, all layers together")
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_scope_is_layer_by_default(student: Student, rng: torch.Generator) -> None:
     model = redraw(MLP((12,)), rng)
     with torch.no_grad():
@@ -203,7 +203,7 @@ def test_scope_is_layer_by_default(student: Student, rng: torch.Generator) -> No
         expect_smallest_pruned(masks[name], weight, 0.5, f"default scope: mask {name}")
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_biases_and_norm_layers_stay(student: Student, rng: torch.Generator) -> None:
     for scope in ("layer", "global"):
         for kind, model in models(rng).items():
@@ -219,7 +219,7 @@ def test_biases_and_norm_layers_stay(student: Student, rng: torch.Generator) -> 
                     expect.unchanged(tensor, model.state_dict()[name], f"{kind}: {name}")
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_pruning_counts_at_ties_and_zeros(student: Student, rng: torch.Generator) -> None:
     with_zeros = redraw(nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(8, 3)), rng)
     equal, dead = copy.deepcopy(with_zeros), copy.deepcopy(with_zeros)
@@ -243,7 +243,7 @@ def test_pruning_counts_at_ties_and_zeros(student: Student, rng: torch.Generator
                     expect_smallest_pruned(mask, weight, sparsity, what)
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_pruning_leaves_the_rest_of_the_model(student: Student, rng: torch.Generator) -> None:
     for scope in ("layer", "global"):
         model = lived_in(redraw(BatchNormCNN((3, 4, 5)), rng), rng)
@@ -256,7 +256,7 @@ def test_pruning_leaves_the_rest_of_the_model(student: Student, rng: torch.Gener
         expect.equal(frozen, [], "parameters that can no longer be trained")
 
 
-@check("prune_weights")
+@check("prune_weights", in_place=True)
 def test_pruning_rejects_impossible_arguments(student: Student, rng: torch.Generator) -> None:
     model = redraw(MLP((5,)), rng)
     for scope in ("layer", "global"):
