@@ -25,6 +25,7 @@ TARGETS = [
     "demo",
     "test",
     "test-all",
+    "test-browser",
     "lab",
     "build",
     "checkpoints",
