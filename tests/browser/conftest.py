@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
 from nbformat import NotebookNode
 
@@ -86,20 +87,40 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 @dataclass(frozen=True)
+class Follow:
+    """How fast a picture followed a control: the least of some moves.
+
+    Attributes:
+        seconds: wall time, measured in the page: from the key to the decoded picture.
+        cpu_seconds: CPU time of the kernel.
+    """
+
+    seconds: float
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
 class Lab:
     """A running JupyterLab.
 
     Attributes:
         address: where it answers.
         folder: its root folder.
+        process: the server.
     """
 
     address: str
     folder: Path
+    process: psutil.Process
 
     def url(self, path: str) -> str:
         """Return the full address of a path, with the token."""
         return f"{self.address}/{path}{'&' if '?' in path else '?'}token={TOKEN}"
+
+    def kernel_cpu_seconds(self) -> float:
+        """Return the CPU time that all kernels have used."""
+        kernels = self.process.children(recursive=True)
+        return sum(sum(kernel.cpu_times()[:2]) for kernel in kernels)
 
     def end_kernels(self) -> None:
         """End every kernel: each holds up to a gigabyte."""
@@ -180,31 +201,29 @@ class Desk:
         self.page.keyboard.press("Shift+Enter")
         self.page.keyboard.press("Shift+Enter")
 
-    def explorers(self) -> list[Any]:
-        """Return every explorer of the notebook, shown: controls above a picture."""
-        code = self.page.locator(".jp-CodeCell", has_text=re.compile(r"^explorer\(", re.MULTILINE))
-        found = []
-        for number in range(code.count()):
-            code.nth(number).scroll_into_view_if_needed()
-            box = code.nth(number).locator(".widget-vbox", has=self.page.locator("img")).last
-            box.wait_for()
-            found.append(box)
+    def explorer(self, name: str) -> Any:
+        """Return the explorer that a cell shows: controls above a picture."""
+        found = self.cell(name).locator(".widget-vbox", has=self.page.locator("img"))
+        found.wait_for()
         return found
 
-    def seconds_to_follow(self, explorer: Any, times: int = 5) -> dict[str, float]:
-        """Move each control of an explorer by the keyboard; return the picture's median delay."""
+    def follow(self, explorer: Any, times: int = 5) -> dict[str, Follow]:
+        """Move each control of an explorer by the keyboard; return how its picture follows."""
         explorer.scroll_into_view_if_needed()
         explorer.evaluate(WATCH)
-        medians = {}
+        found = {}
         for control in explorer.locator(".noUi-handle, select, input[type=checkbox]").all():
             control.focus()
-            took = [self._move(control, back=number % 2 == 1) for number in range(times)]
-            label = explorer.locator(".widget-inline-hbox", has=control)
-            medians[label.inner_text().split("\n")[0]] = sorted(took)[times // 2]
-        return medians
+            moves = [self._move(control, back=number % 2 == 1) for number in range(times)]
+            label = explorer.locator(".widget-inline-hbox", has=control).inner_text()
+            found[label.split("\n")[0]] = Follow(
+                min(move.seconds for move in moves), min(move.cpu_seconds for move in moves)
+            )
+        return found
 
-    def _move(self, control: Any, *, back: bool) -> float:
+    def _move(self, control: Any, *, back: bool) -> Follow:
         pictures = self.page.evaluate("took.length")
+        used = self.lab.kernel_cpu_seconds()
         if control.evaluate("control => control.type") == "checkbox":
             control.press("Space")
         elif control.evaluate("control => control.tagName") == "SELECT":
@@ -212,7 +231,8 @@ class Desk:
         else:
             control.press("ArrowLeft" if back else "ArrowRight")
         self.page.wait_for_function("count => took.length > count", arg=pictures)
-        return self.page.evaluate("took.at(-1)") / 1000
+        seconds = self.page.evaluate("took.at(-1)") / 1000
+        return Follow(seconds, self.lab.kernel_cpu_seconds() - used)
 
 
 @pytest.fixture(scope="session")
@@ -248,7 +268,7 @@ def lab(lab_folder: Path) -> Iterator[Lab]:
     with (lab_folder.parent / "lab.log").open("w") as log:
         server = subprocess.Popen(command, cwd=lab_folder, env=environment, stdout=log, stderr=log)
         try:
-            made = Lab(f"http://127.0.0.1:{port}", lab_folder)
+            made = Lab(f"http://127.0.0.1:{port}", lab_folder, psutil.Process(server.pid))
             _wait_for(made.url("api"), server)
             yield made
             made.end_kernels()

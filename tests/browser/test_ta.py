@@ -74,7 +74,7 @@ def open_formgrader(desk: Any) -> Any:
 
 def go_to_marks(form: Any) -> None:
     """Click from anywhere in the formgrader to the topic's list of submissions."""
-    form.get_by_role("link", name="Manual Grading").click()
+    form.get_by_role("link", name="Manual Grading").first.click()
     form.get_by_role("link", name=TOPIC, exact=True).click()
     form.get_by_role("link", name=SOURCE.notebook_name, exact=True).click()
 
@@ -119,7 +119,7 @@ def test_a_mark_for_a_written_answer_changes_the_total(desk: Any) -> None:
 def test_the_feedback_page_shows_the_mark(desk: Any, course: Path) -> None:
     form = open_formgrader(desk)
     mark_written_answer(form, "loss_bugs", 1, "And which line is wrong?")
-    form.get_by_role("link", name="Manage Assignments").click()
+    form.get_by_role("link", name="Manage Assignments").first.click()
     form.locator("tr", has_text=TOPIC).locator(".generate-feedback a").click()
     form.get_by_text("Successfully generated feedback").wait_for()
     page = course / "feedback" / "demo_perfect" / TOPIC / f"{SOURCE.notebook_name}.html"
