@@ -98,7 +98,7 @@ def _widget(name: str, control: Any, start: Any) -> Widget:
     if all(isinstance(number, int) for number in (low, high, step)):
         slider = widgets.IntSlider
     else:
-        slider, common["readout_format"] = widgets.FloatSlider, ".4g"
+        slider, common["readout_format"] = widgets.FloatSlider, ".4"
     text = f"{label}, from {low:g} to {high:g}; arrow keys change it"
     # Redrawing during a drag would lag behind the hand: only where it stops.
     return slider(**common, min=low, max=high, step=step, continuous_update=False, tooltip=text)
