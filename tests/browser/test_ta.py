@@ -84,18 +84,20 @@ def total(form: Any) -> str:
     return form.locator("tr", has_text="demo_perfect").locator("td.score").inner_text()
 
 
-def mark_written_answer(form: Any, question: str, points: float, comment: str) -> None:
+def mark_written_answer(desk: Any, form: Any, question: str, points: float, comment: str) -> None:
     """Open the perfect student's submission and mark one written answer."""
     go_to_marks(form)
     row = form.locator("tr", has_text="demo_perfect")
     row.locator(".reveal .name-hidden").click()
     row.get_by_role("link", name="demo_perfect").click()
-    form.locator(f"#{question}-comment").fill(comment)
-    form.locator(f"#{question}").fill(str(points))
-    form.locator(f"#{question}").press("Tab")
-    cell = form.locator(".nbgrader_cell", has=form.locator(f"#{question}"))
-    cell.locator(".score-saved").wait_for()
-    cell.locator(".comment-saved").wait_for()
+    note, mark = form.locator(f"#{question}-comment"), form.locator(f"#{question}")
+    # Before the page has its marks, it would overwrite what is typed.
+    form.locator(f"#{question}-comment[placeholder]").wait_for()
+    for field, text, kind in ((note, comment, "comment"), (mark, str(points), "grade")):
+        field.fill(text)
+        with desk.page.expect_response(f"**/api/{kind}/*") as saved:
+            field.press("Tab")
+        assert saved.value.ok
 
 
 @pytest.mark.usefixtures("course")
@@ -111,14 +113,14 @@ def test_a_mark_for_a_written_answer_changes_the_total(desk: Any) -> None:
     form = open_formgrader(desk)
     go_to_marks(form)
     assert total(form) == f"{CODE_POINTS:g} / {HIGHEST:g}"
-    mark_written_answer(form, "dark_knowledge", 1.5, "Say what the soft labels add.")
+    mark_written_answer(desk, form, "dark_knowledge", 1.5, "Say what the soft labels add.")
     go_to_marks(form)
     assert total(form) == f"{CODE_POINTS + 1.5:g} / {HIGHEST:g}"
 
 
 def test_the_feedback_page_shows_the_mark(desk: Any, course: Path) -> None:
     form = open_formgrader(desk)
-    mark_written_answer(form, "loss_bugs", 1, "And which line is wrong?")
+    mark_written_answer(desk, form, "loss_bugs", 1, "And which line is wrong?")
     form.get_by_role("link", name="Manage Assignments").first.click()
     form.locator("tr", has_text=TOPIC).locator(".generate-feedback a").click()
     form.get_by_text("Successfully generated feedback").wait_for()
