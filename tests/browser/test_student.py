@@ -119,12 +119,14 @@ def follows(desk: Any, name: str) -> None:
     """Check that the keyboard reaches each control, and that the picture follows it quickly."""
     found = desk.follow(desk.explorer(name))
     assert found, f"{name} has no control that the keyboard reaches"
-    # On a busy machine the clock says nothing; the kernel's CPU time still does.
+    # Where others compute, the clock says nothing; CPU time does, though it grows as well.
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     for label, follow in found.items():
-        print(f"{label}: {follow.seconds:.3f} s, CPU time {follow.cpu_seconds:.3f} s")
-        assert follow.cpu_seconds < FOLLOWS_SECONDS, label
-        assert busy or follow.seconds < FOLLOWS_SECONDS, label
+        print(f"{name}, {label}: {follow.seconds:.3f} s, CPU time {follow.cpu_seconds:.3f} s")
+        if busy:
+            assert follow.cpu_seconds < 2 * FOLLOWS_SECONDS, label
+        else:
+            assert follow.seconds < FOLLOWS_SECONDS, label
 
 
 def the_pictures_stay(desk: Any, explorers: list[str]) -> None:

@@ -121,7 +121,8 @@ def test_a_mark_for_a_written_answer_changes_the_total(desk: Any) -> None:
 def test_the_feedback_page_shows_the_mark(desk: Any, course: Path) -> None:
     form = open_formgrader(desk)
     mark_written_answer(desk, form, "loss_bugs", 1, "And which line is wrong?")
-    form.get_by_role("link", name="Manage Assignments").first.click()
+    form.get_by_role("link", name="Manual Grading").first.click()
+    form.get_by_role("link", name="Manage Assignments").click()
     form.locator("tr", has_text=TOPIC).locator(".generate-feedback a").click()
     form.get_by_text("Successfully generated feedback").wait_for()
     page = course / "feedback" / "demo_perfect" / TOPIC / f"{SOURCE.notebook_name}.html"

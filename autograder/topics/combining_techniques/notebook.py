@@ -453,9 +453,8 @@ def plot_cut(axes: plt.Axes, layer: str, sparsity: float) -> None:
     weight = weights[layer].flatten()
     mask = magnitude_mask(weight, sparsity)
     bins = torch.linspace(float(weight.min()), float(weight.max()), 80).tolist()
-    axes.hist(
-        [weight[mask].tolist(), weight[~mask].tolist()], bins, stacked=True, color=["C0", "C1"]
-    )
+    parts, style = [weight[mask].numpy(), weight[~mask].numpy()], {"histtype": "stepfilled"}
+    axes.hist(parts, bins, stacked=True, color=["C0", "C1"], **style)
     lost = float(weight[~mask].square().sum() / weight.square().sum())
     axes.set(xlabel="weight", ylabel="number", yscale="log")
     axes.set_title(f"{layer}: {sparsity:.0%} pruned (orange) hold {lost:.1%} of the squared sum")

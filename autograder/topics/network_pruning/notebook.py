@@ -501,7 +501,7 @@ def plot_pruned_layer(ax: plt.Axes, fraction: float, layer: str) -> None:
     prune_weights(model if layer == "all" else model.get_submodule(layer), fraction)
     name = "fc1" if layer == "all" else layer
     shown = model.get_submodule(name).weight.detach()
-    ax.hist(shown[shown != 0].numpy(), bins=100, color="C0")
+    ax.hist(shown[shown != 0].numpy(), bins=100, color="C0", histtype="stepfilled")
     ax.set(xlabel=f"remaining weights of {name}", ylabel="count")
     zeros = measures.sparsity(model)
     ax.set_title(f"{zeros:.0%} of the model is zero, accuracy {accuracy(model, few):.1%}")
