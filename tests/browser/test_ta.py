@@ -133,4 +133,4 @@ def test_the_feedback_page_shows_the_mark(desk: Any, course: Path) -> None:
     desk.page.goto(desk.lab.url(f"lab/tree/{page.relative_to(desk.lab.folder)}?reset"))
     # No script runs in this frame, so its text is read from outside.
     desk.page.wait_for_function(FEEDBACK_SHOWS, arg="And which line is wrong?")
-    desk.page.wait_for_function(FEEDBACK_SHOWS, arg="test_it")
+    desk.page.wait_for_function(FEEDBACK_SHOWS, arg=f"of {HIGHEST:.1f} points")
