@@ -56,6 +56,12 @@ WATCH = """
   }).observe(picture, {childList: true});
 }
 """
+LABEL = """
+(control) => {
+  const widget = control.closest(".widget-inline-hbox");
+  return (widget.querySelector(".widget-label:not(:empty)") || widget).textContent.trim();
+}
+"""
 STILL = """
 () => {
   const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
@@ -218,8 +224,8 @@ class Desk:
         for control in explorer.locator(".noUi-handle, select, input[type=checkbox]").all():
             control.focus()
             moves = [self._move(control, back=number % 2 == 1) for number in range(times)]
-            label = explorer.locator(".widget-inline-hbox", has=control).inner_text()
-            found[label.split("\n")[0]] = Follow(
+            label = control.evaluate(LABEL)
+            found[label] = Follow(
                 min(move.seconds for move in moves), min(move.cpu_seconds for move in moves)
             )
         return found
