@@ -165,6 +165,9 @@ class Desk:
         self.page.goto(self.lab.url(f"lab/tree/{path}?reset"))
         # Before the kernel is there, Run All does nothing at all.
         self.page.get_by_text("| Idle").wait_for()
+        # JupyterLab adds the cells one by one.
+        cells = "count => document.querySelectorAll('.jp-Notebook .jp-Cell').length == count"
+        self.page.wait_for_function(cells, arg=len(self.ids))
 
     def cell(self, name: str) -> Any:
         """Return the cell with an id, scrolled into view."""
@@ -217,7 +220,7 @@ class Desk:
         return found
 
     def follow(self, explorer: Any, times: int = 5) -> dict[str, Follow]:
-        """Move each control of an explorer by the keyboard; return how its picture follows."""
+        """Move each control, sliders by the keyboard; return how the picture follows."""
         explorer.scroll_into_view_if_needed()
         explorer.evaluate(WATCH)
         found = {}
@@ -236,7 +239,8 @@ class Desk:
         if control.evaluate("control => control.type") == "checkbox":
             control.press("Space")
         elif control.evaluate("control => control.tagName") == "SELECT":
-            control.press("ArrowUp" if back else "ArrowDown")
+            # In command mode JupyterLab keeps the arrows up and down for its cells.
+            control.select_option(index=0 if back else 1)
         else:
             control.press("ArrowLeft" if back else "ArrowRight")
         self.page.wait_for_function("count => took.length > count", arg=pictures)

@@ -116,9 +116,9 @@ def test_the_finished_notebook_runs_and_its_pictures_follow(desk: Any, topic: st
 
 
 def follows(desk: Any, name: str) -> None:
-    """Check that the keyboard reaches each control, and that the picture follows it quickly."""
+    """Check that an explorer has controls, and that its picture follows each of them quickly."""
     found = desk.follow(desk.explorer(name))
-    assert found, f"{name} has no control that the keyboard reaches"
+    assert found, f"{name} has no control"
     # Where others compute, the clock says nothing; CPU time does, though it grows as well.
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     for label, follow in found.items():

@@ -152,6 +152,7 @@ def draw_network(
             face = "white" if (layer, i) in gone else "C1"
             axes.scatter(x, y, s=260, c=face, edgecolors="0.3", zorder=2)
     axes.set_title(title)
+    axes.margins(0.08)  # the outer neurons are whole
     axes.axis("off")
 
 
