@@ -62,6 +62,10 @@ LABEL = """
   return (widget.querySelector(".widget-label:not(:empty)") || widget).textContent.trim();
 }
 """
+ALL_RAN = """
+() => [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")]
+  .every(prompt => /[0-9]/.test(prompt.textContent))
+"""
 STILL = """
 () => {
   const prompts = [...document.querySelectorAll(".jp-CodeCell .jp-InputPrompt")];
@@ -188,9 +192,7 @@ class Desk:
         """Run all cells by the menu, and return the notebook as it is then saved."""
         self.page.locator(".jp-Notebook .jp-Cell").first.click()
         self.menu("Run", "Run All Cells")
-        self.page.locator(".jp-CodeCell .jp-InputPrompt", has_text="*").first.wait_for(
-            state="attached"
-        )
+        self.page.wait_for_function(ALL_RAN, timeout=RUN_ALL_SECONDS * 1000, polling=300)
         return self.wait_and_save()
 
     def wait_and_save(self) -> NotebookNode:
