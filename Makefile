@@ -21,7 +21,7 @@ export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint lab build checkpoints calibrate grade release bench steady fair faults redteam doctor clean
+.PHONY: help demo test test-all test-browser lint lab build checkpoints calibrate grade release bench steady fair faults redteam doctor clean
 
 help: ## show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,12 +42,15 @@ test-all: $(STAMP) lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m "not ($(QUICK))"
 
+test-browser: $(STAMP) ## JupyterLab as students and TAs use it, in a headless Chromium
+	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
+
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 lab: $(STAMP) ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	$(BIN)/jupyter lab --LabApp.app_settings_dir=lab_settings --LabApp.default_url=/lab/tree/notebooks
 
 build: $(STAMP) ## make notebooks/ from autograder/topics
 	$(BIN)/autograder build

@@ -49,5 +49,8 @@ c.Autograde.autograde_preprocessors = [
 # autograded -> feedback: what each check says beside the answer that it is about.
 c.GenerateFeedback.exporter_class = "autograder.gradebook.feedback.FeedbackExporter"
 
+# The button Validate in JupyterLab: on a slow machine a cell that trains takes more than 30 s.
+c.Execute.timeout = 600
+
 # Pages of formgrader and feedback: markdown goes through an allow-list.
 c.HTMLExporter.filters = {"markdown2html": "autograder.gradebook.sanitize.safe_markdown"}

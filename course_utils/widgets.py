@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import sys
 from collections.abc import Callable, Sequence
@@ -55,27 +56,28 @@ def _interactive(draw: Draw, controls: dict[str, Any], starts: dict[str, Any]) -
     import ipywidgets as widgets
 
     inputs = {name: _widget(name, control, starts[name]) for name, control in controls.items()}
-    picture = widgets.Image(value=_png(draw, starts), format="png")
-    # Read aloud by a screen reader together with the picture.
-    picture.tooltip = _description(starts)
-
-    def redraw(_change: dict[str, Any]) -> None:
-        values = {name: widget.value for name, widget in inputs.items()}
-        picture.value = _png(draw, values)
-        picture.tooltip = _description(values)
-
-    for widget in inputs.values():
-        widget.observe(redraw, names="value")
+    # Not widgets.Image: that one has no alternative text, and fails where it has a tooltip.
+    picture = widgets.HTML()
 
     class Explorer(widgets.VBox):
         """Controls above a picture; shows the picture alone where widgets do not work."""
 
+        def redraw(self, _change: dict[str, Any] | None = None) -> None:
+            values = {name: widget.value for name, widget in inputs.items()}
+            self.still = base64.b64encode(_png(draw, values)).decode()
+            text = html.escape(_description(values))
+            picture.value = f'<img alt="{text}" src="data:image/png;base64,{self.still}">'
+
         def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
             bundle = super()._repr_mimebundle_(**options) or {}
             # A viewer takes the richest form it knows: the widget if it can, otherwise this.
-            return {**bundle, "image/png": base64.b64encode(picture.value).decode()}
+            return {**bundle, "image/png": self.still}
 
-    return Explorer([*inputs.values(), picture])
+    box = Explorer([*inputs.values(), picture])
+    box.redraw()
+    for widget in inputs.values():
+        widget.observe(box.redraw, names="value")
+    return box
 
 
 def _widget(name: str, control: Any, start: Any) -> Widget:
@@ -96,7 +98,7 @@ def _widget(name: str, control: Any, start: Any) -> Widget:
     if all(isinstance(number, int) for number in (low, high, step)):
         slider = widgets.IntSlider
     else:
-        slider, common["readout_format"] = widgets.FloatSlider, ".4g"
+        slider, common["readout_format"] = widgets.FloatSlider, ".4"
     text = f"{label}, from {low:g} to {high:g}; arrow keys change it"
     # Redrawing during a drag would lag behind the hand: only where it stops.
     return slider(**common, min=low, max=high, step=step, continuous_update=False, tooltip=text)

@@ -23,6 +23,7 @@ TARGETS = [
     "demo",
     "test",
     "test-all",
+    "test-browser",
     "lab",
     "build",
     "checkpoints",

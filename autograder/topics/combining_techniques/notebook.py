@@ -565,9 +565,8 @@ def plot_cut(axes: plt.Axes, layer: str, sparsity: float) -> None:
     weight = weights[layer].flatten()
     mask = magnitude_mask(weight, sparsity)
     bins = torch.linspace(float(weight.min()), float(weight.max()), 80).tolist()
-    axes.hist(
-        [weight[mask].tolist(), weight[~mask].tolist()], bins, stacked=True, color=["C0", "C1"]
-    )
+    parts, style = [weight[mask].numpy(), weight[~mask].numpy()], {"histtype": "stepfilled"}
+    axes.hist(parts, bins, stacked=True, color=["C0", "C1"], **style)
     lost = float(weight[~mask].square().sum() / weight.square().sum())
     axes.set(xlabel="weight", ylabel="number", yscale="log")
     axes.set_title(f"{layer}: {sparsity:.0%} pruned (orange) hold {lost:.1%} of the squared sum")
@@ -1510,11 +1509,15 @@ def plot_front(axes: plt.Axes, cost: str, lowest_accuracy: float) -> None:
     }
     front = sorted(pareto_front(list(points.values())))
     axes.step(*zip(*front, strict=True), where="post", color="0.6", lw=1.5)
-    for name, point in points.items():
+    line = (0.92 - lowest_accuracy) / 25
+    height = 1.0
+    for name, point in sorted(points.items(), key=lambda item: -item[1][1]):
         best = point in front
         axes.plot(*point, "o" if best else "x", color="C1" if best else "C0")
+        height = min(point[1] + line / 2, height - line)  # names must not lie on each other
         if point[1] >= lowest_accuracy:
-            axes.annotate(name, point, (4, 4), textcoords="offset points", fontsize=7)
+            place = {"xytext": (6, height), "textcoords": ("offset points", "data")}
+            axes.annotate(name, point, va="center", fontsize=8, **place)
     axes.set(xlabel=label or "time, LeNet = 1", ylabel="accuracy", ylim=(lowest_accuracy, 0.92))
     axes.set_xscale("log" if cost == "bytes" else "linear")
     axes.set_title(f"{len(front)} of {len(points)} are on the front (orange)")

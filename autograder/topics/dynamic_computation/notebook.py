@@ -251,7 +251,7 @@ def draw_arrow(
 
 
 _, (depth, channels) = plt.subplots(2, 1, figsize=(10, 5.2), height_ratios=[1.5, 1])
-draw_box(depth, 0, 0, "images\n100 %", "white")
+draw_box(depth, -0.2, 0, "images\n100 %", "white")
 for number, (x, goes_on, leaves) in enumerate([(2, 9, 6), (4.2, 5, 2), (6.4, 3, 3)]):
     draw_box(depth, x, 0, f"block {number}", "C0")
     draw_box(depth, x, 1.15, f"exit {number}", "C2")
@@ -881,7 +881,7 @@ for number, logits in enumerate(test_logits):
 # 只有它*有把握*的影像才會從那裡離開。
 
 # %%
-_, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4))
+_, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
 sure = confidence(test_logits[0], "top1")
 hits = test_logits[0].argmax(1) == test_labels
 bins = np.linspace(0, 1, 21)

@@ -360,7 +360,7 @@ def plot_temperature(axes: plt.Axes, temperature: float, picture: str) -> None:
     entropy = -(soft * soft.clamp(min=1e-30).log2()).sum().item()
     axes.barh(CLASS_NAMES, soft, color=["C1" if i == labels[index] else "C0" for i in range(10)])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1.3), xlabel="probability")
+    axes.set(xlim=(0, 1.3), xticks=[0, 0.25, 0.5, 0.75, 1], xlabel="probability")
     axes.set_title(f"T = {temperature:g}: {entropy:.2f} bits (orange: the true class)")
     inset = axes.inset_axes((0.76, 0.3, 0.24, 0.4))
     inset.imshow(images[index, 0], cmap="gray")

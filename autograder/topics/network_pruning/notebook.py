@@ -203,6 +203,7 @@ def draw_network(
             face = "white" if (layer, i) in gone else "C1"
             axes.scatter(x, y, s=260, c=face, edgecolors="0.3", zorder=2)
     axes.set_title(title)
+    axes.margins(0.08)  # the outer neurons are whole
     axes.axis("off")
 
 
@@ -658,7 +659,7 @@ def plot_pruned_layer(ax: plt.Axes, fraction: float, layer: str) -> None:
     prune_weights(model if layer == "all" else model.get_submodule(layer), fraction)
     name = "fc1" if layer == "all" else layer
     shown = model.get_submodule(name).weight.detach()
-    ax.hist(shown[shown != 0].numpy(), bins=100, color="C0")
+    ax.hist(shown[shown != 0].numpy(), bins=100, color="C0", histtype="stepfilled")
     ax.set(xlabel=f"remaining weights of {name}", ylabel="count")
     zeros = measures.sparsity(model)
     ax.set_title(f"{zeros:.0%} of the model is zero, accuracy {accuracy(model, few):.1%}")

@@ -799,7 +799,7 @@ def plot_grid(ax: plt.Axes, tensor: str, bits: int, scheme: str) -> None:
     error = (dequantize(quantize(x, scale, zero, bits, signed), scale, zero) - x).square().mean()
     used = int(((marks >= x.min() - scale / 2) & (marks <= x.max() + scale / 2)).sum())
     ax.vlines(marks, 0, 1, transform=ax.get_xaxis_transform(), color="C1", lw=0.8)
-    ax.hist(x.flatten().numpy(), bins=120, color="C0", zorder=2, log=True)
+    ax.hist(x.flatten().numpy(), 120, color="C0", zorder=2, log=True, histtype="stepfilled")
     ax.set_title(f"{scheme}: {used} of {2**bits} marks lie where the numbers are")
     ax.set_xlabel(f"{tensor} (root mean square error {error.sqrt():.4f})")
     ax.set_ylabel("count")
@@ -1417,7 +1417,7 @@ ranges_of = {
 def plot_ranges(ax: plt.Axes, layer: str, bits: int) -> None:
     """Draw what enters a layer, with the three ranges."""
     values = inputs_of[layer]
-    ax.hist(values.numpy(), bins=150, color="C0", log=True)
+    ax.hist(values.numpy(), bins=150, color="C0", log=True, histtype="stepfilled")
     for (method, color), style in zip(colors.items(), ("-", "--", "-."), strict=True):
         low, high = ranges_of[method, bits][layer]
         scale, zero = asymmetric_scale_zero_point(torch.tensor([low, high]), bits)

@@ -1262,8 +1262,8 @@ for axes, (name, model) in zip(
     axes.plot(weight.abs().max(dim=1).values, "o", ms=4, label="largest |w| of each channel")
     axes.axhline(weight_scale(weight, 2), color="C1", label="step of the 2-bit grid")
     axes.set(title=name, xlabel="output channel")
-panels[0].set_ylabel("size")
-panels[1].legend()
+panels[0].set(ylabel="size", ylim=(0, 1.35))
+panels[1].legend(loc="upper right")
 plt.show()
 
 # %% [markdown]
@@ -1668,6 +1668,7 @@ def plot_levels(ax: plt.Axes, bits: int, layer: str) -> None:
     changed = (swept[bits, "QAT"].get_submodule(layer).weight != before).float().mean()
     ax.set_title(f"{layer}, {bits} bits: {float(changed):.0%} of the codes changed")
     ax.set(xlabel="code", ylabel="weights")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend()
 
 

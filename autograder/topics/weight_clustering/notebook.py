@@ -479,7 +479,8 @@ def plot_steps(axes: plt.Axes, step: int, k: int, init: str) -> None:
     codebook, codes = kmeans_1d(weight, k, init, step)
     bins = np.linspace(weight.min(), weight.max(), 121)
     stacks = [weight[codes == j].numpy() for j in range(k)]
-    axes.hist(stacks, bins, stacked=True, color=[f"C{j % 6}" for j in range(k)], alpha=0.7)
+    colours = [f"C{j % 6}" for j in range(k)]
+    axes.hist(stacks, bins, stacked=True, color=colours, alpha=0.7, histtype="stepfilled")
     for centroid in codebook.tolist():
         axes.axvline(centroid, color="black", ls="--", lw=0.8)
     error = (weight - codebook[codes]).square().sum()
@@ -710,25 +711,26 @@ def plot_layer(axes: plt.Axes, k: int, layer: str) -> None:
     """Draw some weights, their codes, and what the codes stand for."""
     weight = lenet.get_submodule(layer).weight.detach()
     codebook, codes = kmeans_1d(weight, k)
-    part = weight.flatten(1)[:10, :24]
-    rows = [part, codebook[codes].flatten(1)[:10, :24]]
+    part = weight.flatten(1)[:8, :16]
+    rows = [part, codebook[codes].flatten(1)[:8, :16]]
     gap_rows = torch.full((1, part.shape[1]), float("nan"))
     limit = part.abs().max()
     shown = axes.imshow(
         torch.cat([rows[0], gap_rows, rows[1]]), cmap="RdBu", vmin=-limit, vmax=limit
     )
     axes.figure.colorbar(shown, label="weight", shrink=0.7)
-    axes.set_yticks([4.5, 15.5], ["before", "after"])
+    axes.set_yticks([3.5, 12.5], ["before", "after"])
     axes.set_xticks([])
     axes.grid(False)
     if k <= 8:
-        for (row, column), code in np.ndenumerate(codes.flatten(1)[:10, :24].numpy()):
-            axes.text(column, row + 11, str(code), ha="center", va="center", fontsize=6)
+        style = {"ha": "center", "va": "center", "fontsize": 8, "in_layout": False}
+        for (row, column), code in np.ndenumerate(codes.flatten(1)[:8, :16].numpy()):
+            axes.text(column, row + 9, str(code), **style)
     values = ", ".join(f"{value:.2f}" for value in codebook[:8].tolist())
     axes.set_title(f"codebook: {values}{', …' if k > 8 else ''}", fontsize=9)
 
 
-explorer(plot_layer, k=(2, 32, 1, 4), layer=["fc2", "conv2", "fc1"])
+explorer(plot_layer, k=(2, 32, 1, 4), layer=["fc2", "conv2", "conv1"])
 
 # %% [markdown]
 # ## Part C: real bytes
@@ -2269,7 +2271,8 @@ def entropy_bits(codes: torch.Tensor) -> float:
 
 def plot_lengths(axes: plt.Axes, k: int, layer: str) -> None:
     """Draw how often each code occurs, and how long its Huffman string is."""
-    _, codes = kmeans_1d(lenet.get_submodule(layer).weight.detach(), k)
+    # Not all 400,000 of fc1: the picture must follow the slider.
+    _, codes = kmeans_1d(lenet.get_submodule(layer).weight.detach().flatten()[:20_000], k)
     lengths, total = huffman_code(codes)
     share = codes.flatten().bincount(minlength=k) / codes.numel()
     axes.bar(range(k), share, color="C0", alpha=0.7)
@@ -2278,7 +2281,9 @@ def plot_lengths(axes: plt.Axes, k: int, layer: str) -> None:
     mean = total / codes.numel()
     fixed = (k - 1).bit_length()
     axes.set_title(f"fixed {fixed} bits, Huffman {mean:.2f}, entropy {entropy_bits(codes):.2f}")
-    axes.set(xlabel="code (the number: bits of its Huffman string)", ylabel="share of the weights")
+    axes.set_xlabel("code (the number: bits of its Huffman string)")
+    axes.set_ylabel("share of the weights (first 20,000)")
+    axes.margins(y=0.1)
 
 
 explorer(plot_lengths, k=(2, 32, 1, 16), layer=["fc1", "conv2", "fc2", "conv1"])
