@@ -42,7 +42,7 @@ test-all: $(STAMP) lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m "not ($(QUICK))"
 
-test-browser: $(STAMP) ## JupyterLab as students and TAs use it, in a headless Chromium
+test-browser: $(STAMP) ## JupyterLab as students and TAs use it, in a headless Chromium: the quick part
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser
 
 lint: $(STAMP) ## ruff: rules and format
@@ -52,7 +52,7 @@ lint: $(STAMP) ## ruff: rules and format
 lab: $(STAMP) ## open JupyterLab on the notebooks
 	$(BIN)/jupyter lab --LabApp.app_settings_dir=lab_settings --LabApp.default_url=/lab/tree/notebooks
 
-build: $(STAMP) ## make notebooks/ from autograder/topics
+build: $(STAMP) ## make notebooks/ from autograder/topics, in all languages; the exam's questions
 	$(BIN)/autograder build
 
 checkpoints: $(STAMP) ## train the course's checkpoints anew, from fixed seeds
@@ -64,13 +64,13 @@ calibrate: $(STAMP) ## measure the expected values of a topic anew
 grade: $(STAMP) ## grade course/submitted: judge in parallel, fill the gradebook, write feedback and report
 	$(BIN)/autograder grade $(TOPIC) --workers $(WORKERS)
 
-release: $(STAMP) ## pack what students get into dist/
+release: $(STAMP) ## pack what students get into dist/: a zip, and a wheel for Colab
 	$(BIN)/autograder release
 
 bench: $(STAMP) ## compare the judge with stock nbgrader; how it grows with the class
 	$(BIN)/autograder bench $(TOPIC) --workers $(WORKERS)
 
-steady: $(STAMP) ## how steady judge and speed meter are while the machine is busy
+steady: $(STAMP) ## how steady judge and speed meter are beside a busy core
 	$(BIN)/autograder steady $(TOPIC)
 
 fair: $(STAMP) ## the same class 20 times, 1 to 4 workers, machine overloaded: not one mark may differ

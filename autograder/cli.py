@@ -32,7 +32,7 @@ def build(
     topics: Annotated[list[str] | None, typer.Argument(help="all when none is named")] = None,
     check: Annotated[bool, typer.Option(help="only say whether notebooks/ is stale")] = False,
 ) -> None:
-    """Build the notebooks from their sources, and the exam's questions."""
+    """Build the notebooks in all languages, the progress panel's plan, the exam's questions."""
     from autograder.authoring.build import build_plan, build_topic, plan_is_stale, stale
     from autograder.exam.build import build_exam, exam_is_stale
 
@@ -59,7 +59,7 @@ def build(
 def messages(
     topics: Annotated[list[str] | None, typer.Argument(help="all when none is named")] = None,
 ) -> None:
-    """List new messages of checks in messages.toml, and say which lack a translation."""
+    """Put new messages of checks into messages.toml, and say which lack a translation."""
     from autograder.authoring import messages as spoken
 
     try:
@@ -77,7 +77,7 @@ def messages(
 def new_topic(
     name: Annotated[str, typer.Argument(help="of its folder, such as low_rank")],
     title: Annotated[str, typer.Option(help="made from the name when left out")] = "",
-    number: Annotated[int, typer.Option(min=0, help="of the notebook; the next one for 0")] = 0,
+    number: Annotated[int, typer.Option(min=0, help="of the notebook; 0 takes the next one")] = 0,
 ) -> None:
     """Make the folder of a new topic, which builds and grades as it is."""
     from autograder.authoring.new_topic import make_topic
@@ -234,7 +234,7 @@ def data() -> None:
 
 @app.command()
 def release() -> None:
-    """Pack what students get: notebooks, course_utils, data. Nothing of the autograder."""
+    """Pack what students get into dist/: a zip and a wheel for Colab, nothing of the autograder."""
     from autograder.classroom.release import build_wheel, pack
 
     try:
@@ -246,13 +246,13 @@ def release() -> None:
 
 @app.command()
 def bench(
-    topic: Annotated[str, typer.Argument()] = "network_pruning",
+    topic: Annotated[str, typer.Argument(help="name of the topic")] = "network_pruning",
     rounds: Annotated[
         int, typer.Option(min=0, help="how often stock nbgrader and the judge take turns")
     ] = 2,
     size: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="students of a class to grade; may be given again (10, 30)"),
+        typer.Option(min=1, help="students of a class to grade; may be given again; else 10, 30"),
     ] = None,
     workers: Workers = 2,
 ) -> None:
@@ -268,7 +268,7 @@ def bench(
 
 @app.command()
 def steady(
-    topic: Annotated[str, typer.Argument()] = "network_pruning",
+    topic: Annotated[str, typer.Argument(help="name of the topic")] = "network_pruning",
     runs: Annotated[int, typer.Option(min=1, help="how often each submission is judged")] = 50,
     meter_runs: Annotated[int, typer.Option(min=0, help="comparisons of a net with itself")] = 100,
     workers: Workers = 1,

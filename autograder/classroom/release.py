@@ -26,7 +26,9 @@ WHEEL_DATE = "1767225600"
 README = """\
 # Neural network compression: the notebooks
 
-You need Python 3.11 to 3.13 and about 2 GB of disk. No GPU.
+You need Python 3.11.5 to 3.13, about 2 GB of disk (more with the large build of torch), and no GPU.
+
+## Install
 
 With Python alone (Linux, macOS; on Windows write `.venv\\Scripts\\` for `.venv/bin/`):
 
@@ -46,12 +48,29 @@ With conda:
     jupyter lab notebooks
 
 On Colab: upload a notebook and the file network_compression_course-….whl that you got with this
-archive, put the second into the folder of files (on the left), and run the first cell.
+archive. Put the second into the folder of files (on the left). Run the first code cell.
+
+## Work
 
 The notebooks are in English; those in Traditional Chinese (繁體中文) are in notebooks/zh-TW.
 
 Open a notebook, replace each `raise NotImplementedError` by your answer, run the check below it.
-Hand in the notebook file under the name it has. Keep the cells of the checks as they are.
+`progress()` in any cell shows what is done in all notebooks. Long trainings stand in
+`remember(function, ...)`: after a restart they come back in a second. Both are kept in the folder
+compression_course of your home folder.
+
+Practise for the exam in notebooks/exam_practice.ipynb.
+
+## Hand in
+
+Restart the kernel and run all cells first. Hand in the notebook file under the name it has, in
+either language.
+
+- Keep the cells of the checks. If you change or delete one, the original is used.
+- Your answers count, and cells that you added. Outputs do not.
+- Hidden checks call your functions with other numbers. Write what the text asks for: names of
+  arguments, types, and a `ValueError` for impossible arguments.
+- An exercise that hangs or crashes costs only itself, and the exercises that call it.
 """
 
 
