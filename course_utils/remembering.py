@@ -63,9 +63,7 @@ def remember(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Resu
         return function(*args, **kwargs)
     if (kept := _read(path)) is not None:
         torch.set_rng_state(kept["random_state"])
-        print(
-            f"{function.__name__}: remembered from {kept['date']} ({kept['seconds']:.0f} s saved)"
-        )
+        _announce(function.__name__, kept["date"])
         return kept["result"]
     start = time.perf_counter()
     result = function(*args, **kwargs)

@@ -138,14 +138,15 @@ def _student_notebook(source: TopicSource) -> NotebookNode:
             _add_tag(cell, GOES_ON)
     if leaks := leaked_lines(source, notebook):
         raise LeakError(f"{source.topic}: the students' copy shows " + "; ".join(leaks))
-    # Below the title.
-    notebook.cells[1:1] = opening_cells(opening_texts(source))
     return notebook
 
 
 def instructor_notebook(source: TopicSource) -> NotebookNode:
     """Return nbgrader's source notebook: with solutions, and without outputs."""
-    notebook = new_notebook(cells=[_notebook_cell(cell) for cell in source.cells])
+    cells = [_notebook_cell(cell) for cell in source.cells]
+    # Below the title.
+    cells[1:1] = opening_cells(opening_texts(source))
+    notebook = new_notebook(cells=cells)
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

@@ -16,8 +16,11 @@ from pathlib import Path
 from autograder.settings import REPOSITORY
 
 FOLDER = "compression-course"
-WHOLE_FOLDERS = ("notebooks", "course_utils", "data")
-SINGLE_FILES = ("constraints.txt", "environment.yml", "LICENSE")
+WHOLE_FOLDERS = ("notebooks", "course_utils", "data", "lab_settings")
+SINGLE_FILES = (
+    *("constraints.txt", "environment.yml", "LICENSE"),
+    *("docs/students.md", "docs/glossary.md"),
+)
 SKIPPED = ("__pycache__", ".ipynb_checkpoints", ".DS_Store")
 # A zip entry needs a date; a fixed one makes the same content the same file.
 DATE = (2026, 1, 1, 0, 0, 0)
@@ -34,7 +37,7 @@ With Python alone (Linux, macOS; on Windows write `.venv\\Scripts\\` for `.venv/
 
     python3 -m venv .venv
     .venv/bin/python -m pip install -e . -c constraints.txt
-    .venv/bin/jupyter lab notebooks
+    .venv/bin/jupyter lab notebooks --LabApp.app_settings_dir=lab_settings
 
 On Linux, the small build of torch comes with one command before the second line:
 
@@ -45,7 +48,7 @@ With conda:
 
     conda env create -f environment.yml
     conda activate compression-course
-    jupyter lab notebooks
+    jupyter lab notebooks --LabApp.app_settings_dir=lab_settings
 
 On Colab: upload a notebook and the file network_compression_course-….whl that you got with this
 archive. Put the second into the folder of files (on the left). Run the first code cell.

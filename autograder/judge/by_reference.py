@@ -41,7 +41,8 @@ def note_changes(target: Any, source: Any) -> None:
             _note(target, source)
         if target.is_leaf and (target.is_floating_point() or target.is_complex()):
             target.requires_grad_(source.requires_grad)
-            target.grad = source.grad
+            if source.grad is None or source.grad.shape == target.shape:
+                target.grad = source.grad
     elif isinstance(target, nn.Module) and isinstance(source, nn.Module):
         _note_module(target, source)
     elif isinstance(target, dict) and isinstance(source, dict):

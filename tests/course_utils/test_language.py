@@ -59,6 +59,7 @@ def test_failed_checks_of_a_notebook_speak_it(
     entry = {"en": "got {x}", "places": ["{x}"], "zh-TW": "得到 {x}"}
     (folder / "toy.json").write_text(json.dumps([entry]), encoding="utf-8")
     monkeypatch.setattr(language, "files", lambda _package: tmp_path)
+    monkeypatch.setattr(language, "_spoken", ["en"])
     shell = start_ipython() or __import__("IPython").get_ipython()
     use_language("zh-TW", "toy")
     try:

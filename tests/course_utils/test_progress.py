@@ -10,6 +10,7 @@ from course_utils.progress import passed, rows
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("COMPRESSION_COURSE_FOLDER", str(tmp_path / "mine"))
+    monkeypatch.setattr(language, "_spoken", ["en"])
     return tmp_path / "mine"
 
 

@@ -93,6 +93,16 @@ def test_gradients_show_at_once() -> None:
     assert x.grad.tolist() == [5, 5]
 
 
+def test_a_layer_that_was_made_smaller() -> None:
+    model = BatchNormCNN()
+    before, theirs = copy.deepcopy(model), copy.deepcopy(model)
+    theirs.fc = nn.Linear(64, 3)
+    theirs.fc.weight.grad = torch.ones(3, 64)
+    note_changes(model, theirs)
+    assert model.fc.weight.shape == (10, 64)
+    assert "at 'fc.weight'" in first_change(before, model)
+
+
 def test_copy_into_writes() -> None:
     x = torch.ones(3)
     copy_into(x, torch.zeros(3))

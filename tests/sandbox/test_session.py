@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 
+from autograder.judge.by_reference import as_left
 from autograder.judge.student import Student, StudentError
 from autograder.sandbox.bubblewrap import sandbox_problem
 from autograder.sandbox.cells import Cell
@@ -140,7 +141,21 @@ def test_values_go_in_and_come_out(student):
     assert torch.equal(student.double(x=torch.ones(2)), torch.full((2,), 2.0))
 
 
-def test_changes_to_arguments_show_on_the_callers_objects(student):
+def test_changes_to_arguments_are_noted(student):
+    x = torch.ones(3)
+    student.double_in_place(x)
+    assert x.tolist() == [1, 1, 1]
+    assert as_left(x).tolist() == [2, 2, 2]
+    model = MLP((4,)).train()
+    weight = model.fc1.weight
+    student.zero(model)
+    assert not model.training
+    assert weight.any()
+    assert not as_left(weight).any()
+
+
+def test_changes_show_on_the_callers_objects_where_the_exercise_is_to_make_them(student):
+    student.in_place = True
     x = torch.ones(3)
     student.double_in_place(x)
     assert x.tolist() == [2, 2, 2]

@@ -283,7 +283,9 @@ def test_distills_fashion_images(
     loader = make_loader(images, labels, batch_size=50, shuffle=True)
     got = student.distill(MLP((32,)), teacher, loader, 6, 2.0, 0.1, 5e-3)
     right = course.hidden_accuracy(expect_student(got, MLP((32,))), 1000)
-    lowest = 0.5 * expected.accuracy_without_labels.low
+    # Gradient descent by hand with a falling rate reaches 39 to 59 % (12 seeds), and is right too.
+    # Who learns from the labels stays at about 10 %.
+    lowest = 0.3 * expected.accuracy_without_labels.low
     if right < lowest:
         fail(
             f"an MLP taught for 6 epochs by the course's CNN on 600 images with useless labels, "
