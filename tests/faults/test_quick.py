@@ -34,7 +34,7 @@ def test_a_killed_grader_goes_on_where_it_was(
     made.grade(workers=1)
     made.check_files()
     books = made.books()
-    assert books["anna"][0] > books["ben"][0] > 0
+    assert books["anna"][0] > books["ben"][0]
     assert sum(made.judged_well().values()) <= 3
 
     monkeypatch.setattr(settings, "TOPICS", made.root / "topics")
