@@ -30,47 +30,66 @@ def as_left(value: Any) -> Any:
     return theirs if mine is value else value
 
 
-def note_changes(target: Any, source: Any) -> None:
+def note_changes(target: Any, source: Any, *, gradients: bool = False) -> None:
     """Note where `source`, the student's copy, differs from the judge's `target`.
 
-    Gradients and the train or eval mode, which decide no numbers that a check computes, are shown
-    on the target at once.
+    The train or eval mode and `requires_grad`, which decide no numbers that a check computes, are
+    shown on the target at once.
+
+    Args:
+        target: the judge's object.
+        source: the same as student code left it.
+        gradients: show gradients on the target too, because they are what was asked for.
     """
     if isinstance(target, Tensor) and isinstance(source, Tensor):
-        if not _same_numbers(target, source):
-            _note(target, source)
-        if target.is_leaf and (target.is_floating_point() or target.is_complex()):
-            target.requires_grad_(source.requires_grad)
-            if source.grad is None or source.grad.shape == target.shape:
-                target.grad = source.grad
+        _note_tensor(target, source, gradients)
     elif isinstance(target, nn.Module) and isinstance(source, nn.Module):
-        _note_module(target, source)
+        _note_module(target, source, gradients)
     elif isinstance(target, dict) and isinstance(source, dict):
         if list(target) != list(source):
             _note(target, source)
-        _note_parts(target, target.values(), source, source.values())
+        else:
+            _note_parts(target, target.values(), source, source.values(), gradients)
     elif isinstance(target, list | tuple) and isinstance(source, list | tuple):
         if len(target) != len(source):
             _note(target, source)
-        _note_parts(target, target, source, source)
+        else:
+            _note_parts(target, target, source, source, gradients)
 
 
 def _note(target: Any, source: Any) -> None:
     _changed.setdefault(id(target), (target, source))
 
 
-def _note_parts(target: Any, mine: Iterable[Any], source: Any, theirs: Iterable[Any]) -> None:
-    for left, right in zip(mine, theirs, strict=False):
-        if isinstance(left, Tensor | nn.Module | dict | list | tuple):
-            if type(left) is type(right) or isinstance(left, Tensor | nn.Module):
-                note_changes(left, right)
-            else:
+def _note_tensor(target: Tensor, source: Tensor, gradients: bool) -> None:
+    same = _same_numbers(target, source)
+    if target.is_leaf and (target.is_floating_point() or target.is_complex()):
+        target.requires_grad_(source.requires_grad)
+        # That of a tensor with another shape does not fit here; it shows on the noted copy.
+        if gradients and (source.grad is None or _fits(target, source.grad)):
+            target.grad = source.grad
+        same = same and _same_gradient(target, source)
+    if not same:
+        _note(target, source)
+
+
+def _note_parts(
+    target: Any, mine: Iterable[Any], source: Any, theirs: Iterable[Any], gradients: bool
+) -> None:
+    for left, right in zip(mine, theirs, strict=True):
+        for kind in (Tensor, nn.Module, dict, list, tuple):
+            if isinstance(left, kind) or isinstance(right, kind):
+                if isinstance(left, kind) and isinstance(right, kind):
+                    note_changes(left, right, gradients=gradients)
+                else:
+                    _note(target, source)
+                break
+        else:
+            if left != right:
                 _note(target, source)
-        elif left != right:
-            _note(target, source)
 
 
-def _note_module(target: nn.Module, source: nn.Module) -> None:
+def _note_module(target: nn.Module, source: nn.Module, gradients: bool) -> None:
     parts = dict(source.named_modules())
     if set(parts) != {name for name, _ in target.named_modules()}:
         _note(target, source)
@@ -90,15 +109,21 @@ def _note_module(target: nn.Module, source: nn.Module) -> None:
                     if own is not value:
                         _note(target, source)
                 else:
-                    note_changes(own, value)
+                    note_changes(own, value, gradients=gradients)
 
 
 def _same_numbers(left: Tensor, right: Tensor) -> bool:
-    return (
-        left.shape == right.shape
-        and left.dtype == right.dtype
-        and torch.equal(left.detach(), right.detach())
-    )
+    return _fits(left, right) and torch.equal(left.detach(), right.detach())
+
+
+def _fits(left: Tensor, right: Tensor) -> bool:
+    return left.shape == right.shape and left.dtype == right.dtype
+
+
+def _same_gradient(left: Tensor, right: Tensor) -> bool:
+    if left.grad is None or right.grad is None:
+        return left.grad is right.grad
+    return _same_numbers(left.grad, right.grad)
 
 
 def copy_into(target: Any, source: Any) -> None:

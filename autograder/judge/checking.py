@@ -145,7 +145,14 @@ class Expect:
         return int(got)
 
     def unchanged(self, before: Any, after: Any, what: str, mistake: str | None = None) -> None:
-        """Expect that an argument (tensor, model, or container of them) was left as it was."""
+        """Expect that an argument (tensor, model, or container of them) was left as it was.
+
+        Args:
+            before: a copy that was made earlier.
+            after: the very object that was passed; a view such as `x.detach()` is another one.
+            what: its name, for the message.
+            mistake: name of the mistake that a change shows.
+        """
         difference = first_change(before, after)
         if difference:
             fail(f"{what} was changed: {difference}. Work on a copy.", mistake)
@@ -175,7 +182,7 @@ def first_change(before: Any, after: Any) -> str:
 
     Args:
         before: a copy that was made earlier.
-        after: the value; what student code did to it counts.
+        after: the very object that was passed; what student code did to it counts.
     """
     after = as_left(after)
     if isinstance(before, Tensor) and isinstance(after, Tensor):
@@ -203,7 +210,10 @@ def first_change(before: Any, after: Any) -> str:
         pairs = enumerate(zip(before, after, strict=True))
         changes = ((place, first_change(left, right)) for place, (left, right) in pairs)
         return next((f"at {place}: {change}" for place, change in changes if change), "")
-    return "" if before == after else f"it was {describe(before)}, it is {describe(after)}"
+    odd = any(isinstance(value, Tensor | nn.Module) for value in (before, after))
+    if odd or before != after:
+        return f"it was {describe(before)}, it is {describe(after)}"
+    return ""
 
 
 def _first_module_change(before: nn.Module, after: nn.Module) -> str:

@@ -143,7 +143,7 @@ class Student:
         self.calls.append(call)
         try:
             reply = self.process.request(data, self._handle)
-            call.result = self._read(reply, arguments)
+            call.result = self._read(reply, arguments, backward)
         except SandboxStopped as stop:
             call.error = StudentError("NoAnswer", str(stop))
         except StudentError as error:
@@ -152,7 +152,7 @@ class Student:
             raise call.error
         return call.result
 
-    def _read(self, reply: dict[str, Any], arguments: list[Any]) -> Any:
+    def _read(self, reply: dict[str, Any], arguments: list[Any], backward: bool) -> Any:
         if reply.get("error") is not None:
             raise _student_error(reply["error"])
         after = reply.get("arguments")
@@ -168,7 +168,10 @@ class Student:
                     )
                     error.result = reply.get("result")
                     raise error
-                (copy_into if self.in_place else note_changes)(mine, theirs)
+                if self.in_place:
+                    copy_into(mine, theirs)
+                else:
+                    note_changes(mine, theirs, gradients=backward)
         return reply.get("result")
 
     def _handle(self, number: int, type_name: str) -> RemoteObject:

@@ -85,12 +85,46 @@ def test_other_layers_and_modes() -> None:
     assert "now in train mode" in first_change(before, model)
 
 
-def test_gradients_show_at_once() -> None:
+def with_gradient(*numbers: float) -> torch.Tensor:
+    x = torch.ones(len(numbers), requires_grad=True)
+    x.grad = torch.tensor(numbers)
+    return x
+
+
+def test_gradients_show_at_once_where_they_are_asked_for() -> None:
     x = torch.ones(2, requires_grad=True)
-    theirs = x.detach().clone().requires_grad_(True)
-    theirs.grad = torch.full((2,), 5.0)
-    note_changes(x, theirs)
+    note_changes(x, with_gradient(5, 5), gradients=True)
     assert x.grad.tolist() == [5, 5]
+
+
+def test_other_gradients_are_noted() -> None:
+    before, x = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    note_changes(x, with_gradient(5, 5))
+    assert x.grad is None
+    assert first_change(before, x) == "it now has a gradient"
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_tensor_that_was_cut_and_trained_is_noted(gradients: bool) -> None:
+    x = with_gradient(1, 2, 3)
+    before = with_gradient(1, 2, 3)
+    note_changes(x, with_gradient(5, 5), gradients=gradients)
+    assert x.grad.tolist() == [1, 2, 3]
+    assert "it was a tensor of shape (3,)" in first_change(before, x)
+
+
+@pytest.mark.parametrize("put", [None, 1.0, [1.0]])
+def test_a_replaced_part_is_noted(put: object) -> None:
+    for mine, after in (([torch.ones(2)], [put]), ({"a": torch.ones(2)}, {"a": put})):
+        before = copy.deepcopy(mine)
+        note_changes(mine, after)
+        assert first_change(before, mine) != ""
+
+
+def test_a_number_that_became_a_tensor_is_noted() -> None:
+    mine = [1.0, 2.0]
+    note_changes(mine, [torch.ones(3), 2.0])
+    assert as_left(mine) is not mine
 
 
 def test_a_layer_that_was_made_smaller() -> None:

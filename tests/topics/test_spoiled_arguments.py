@@ -6,10 +6,12 @@ student's code made of them, an answer that sets everything to 0 would look righ
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 
 import pytest
 
+from autograder import settings
 from autograder.authoring.source import load_source, topics_in_order
 from autograder.judge.judge import judge
 from autograder.judge.submission import reference_submission
@@ -59,6 +61,20 @@ FUNCTIONS = [
     for e in load_source(topic).exercises
     if not e.solution.lstrip().startswith("class ") and e.name not in NOTHING_TO_SPOIL
 ]
+
+
+def test_checks_ask_for_changes_of_the_very_object() -> None:
+    # What was done to an argument is noted beside the object; a view of it is another object.
+    views = []
+    for path in sorted(settings.TOPICS.glob("*/*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call) or len(node.args) < 2:
+                continue
+            asked = ast.unparse(node.func) in ("expect.unchanged", "first_change")
+            after = ast.unparse(node.args[1])
+            if asked and any(view in after for view in (".detach()", ".clone()", ".data")):
+                views.append(f"{path.parent.name}/{path.name}:{node.lineno}: {after}")
+    assert not views
 
 
 @pytest.fixture(scope="module")

@@ -132,7 +132,7 @@ def test_symmetric_scale_of_any_shape(student: Student, rng: torch.Generator) ->
     ):
         before = x.detach().clone()
         expect_symmetric(student.symmetric_scale(x=x, bits=6), before, 6, "a tensor of any shape")
-        expect.unchanged(before, x.detach(), "x")
+        expect.unchanged(before.requires_grad_(x.requires_grad), x, "x")
 
 
 @check("symmetric_scale")
@@ -323,7 +323,7 @@ def test_scales_leave_the_weight(student: Student, rng: torch.Generator) -> None
     weight = torch.randn(4, 5, generator=rng).requires_grad_(True)
     before = weight.detach().clone()
     got = student.symmetric_scale_per_channel(weight=weight, bits=8, axis=1)
-    expect.unchanged(before, weight.detach(), "weight")
+    expect.unchanged(before.clone().requires_grad_(True), weight, "weight")
     expect_per_channel(got, before, 8, 1, "a parameter")
 
 
