@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autograder.judge.by_reference import as_left
 from autograder.judge.checking import check, expect, fail, first_change
 from autograder.judge.student import RemoteObject, Student, StudentError
 from autograder.topics.dynamic_computation.toys import (
@@ -133,7 +134,8 @@ def test_slimmable_loss_by_keyword(student: Student, rng: torch.Generator) -> No
     got = student.slimmable_loss(model=toy, images=x, labels=labels, widths=widths, weights=weights)
     expect.close(got.detach(), right_loss(nets, x, labels, widths, weights).detach(), "the loss")
     expect.unchanged(before, (x, labels), "(images, labels)")
-    expect.equal((widths, weights), ([0.25, 1.0], [1.0, 0.4]), "(widths, weights) afterwards")
+    after = as_left(widths), as_left(weights)
+    expect.equal(after, ([0.25, 1.0], [1.0, 0.4]), "(widths, weights) afterwards")
     modes = modes_of(toy)
     expect.equal(modes, [True, True, False, True], "the mode of the model and of its parts")
 
@@ -199,7 +201,7 @@ def test_width_by_keyword(student: Student) -> None:
     macs = {0.25: 100, 0.5: 400}
     got = student.width_for_budget(macs_by_width=macs, budget=399.9)
     expect.number(got, "the width", 0.25, 0.25)
-    expect.equal(macs, {0.25: 100, 0.5: 400}, "macs_by_width afterwards")
+    expect.equal(as_left(macs), {0.25: 100, 0.5: 400}, "macs_by_width afterwards")
 
 
 # ---------------------------------------------------------------- adaptive_width_predict
@@ -303,7 +305,7 @@ def test_predict_by_keyword_leaves_its_arguments(student: Student, rng: torch.Ge
     expect_exits(got, all_logits, index, "by keyword", INDEX)
     expect.tensor(got[1], (10,), torch.int64, INDEX)
     expect.unchanged(before, x, "x")
-    expect.equal(widths, WIDTHS, "widths afterwards")
+    expect.equal(as_left(widths), WIDTHS, "widths afterwards")
     fine = toy_of(student, {width: net.double() for width, net in nets.items()})
     got = student.adaptive_width_predict(fine, x.double(), WIDTHS, threshold)
     expect.tensor(got[0], (10, 4), torch.float64, "logits of a float64 model")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from autograder.judge.by_reference import as_left
 from autograder.judge.checking import check, describe, expect, fail
 from autograder.judge.course import Course
 from autograder.judge.student import Student
@@ -377,7 +378,7 @@ def test_scan_leaves_the_model_alone(student: Student, rng: torch.Generator) -> 
         given = [0.9, 0.4]
         got = student.sensitivity_scan(model=model, loader=loader, sparsities=given)
         expect.unchanged(before, model, "the caller's model")
-        expect.equal(given, [0.9, 0.4], "the caller's list of sparsities")
+        expect.equal(as_left(given), [0.9, 0.4], "the caller's list of sparsities")
         expect_scan(got, before, loader, given)
 
 
