@@ -132,13 +132,16 @@ def plan_regrade(
     """
     require_sandbox()
     source = load_source(topic)
-    marks = {mark.student: mark for mark in read_marks(topic)}
-    for student, note in prepare_submissions(topic).items():
-        console.print(f"{student}: {note}", markup=False, highlight=False)
-    jobs = find_jobs(topic, source.notebook_name, None if students is None else list(students))
-    if not jobs:
-        raise ValueError(f"nothing was handed in for {topic} under {settings.COURSE / 'submitted'}")
     with alone_on(topic, console):
+        # Read only now: whoever had to be waited for may have written marks.
+        marks = {mark.student: mark for mark in read_marks(topic)}
+        for student, note in prepare_submissions(topic).items():
+            console.print(f"{student}: {note}", markup=False, highlight=False)
+        chosen = None if students is None else list(students)
+        jobs = find_jobs(topic, source.notebook_name, chosen)
+        if not jobs:
+            submitted = settings.COURSE / "submitted"
+            raise ValueError(f"nothing was handed in for {topic} under {submitted}")
         plan = Plan(topic, outcomes=judge_jobs(jobs, workers, console, scheduler))
     earlier = _earlier_verdicts(topic)
     hashes = {job.student: read_submission(job.path, topic).content_hash for job in jobs}
