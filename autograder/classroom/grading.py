@@ -268,7 +268,8 @@ def run_nbgrader(
         lock: descriptor of a lock that the command holds as long as it runs.
 
     Raises:
-        BookkeepingFailed: it ended with an error, and `may_fail` was not given; or it was killed.
+        BookkeepingFailed: it ended with an error, and `may_fail` was not given; or it was killed,
+            or the gradebook was locked, which is no error of some student.
     """
     result = subprocess.run(
         [sys.executable, "-m", "nbgrader", command, *arguments],
@@ -286,9 +287,10 @@ def run_nbgrader(
             f"nbgrader {command} was killed (signal {-result.returncode}). "
             "Give the same command again; what was judged is kept."
         )
-    if result.returncode != 0 and not may_fail:
+    locked = "database is locked" in said
+    if result.returncode != 0 and (locked or not may_fail):
         text = f"nbgrader {command} failed:\n{said[-LOG_TAIL:]}"
-        if "database is locked" in said:
+        if locked:
             text += f"\n{LOCKED}"
         raise BookkeepingFailed(text)
     return said

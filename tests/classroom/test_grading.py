@@ -155,3 +155,14 @@ def test_a_command_of_nbgrader_that_was_killed_is_a_failure_of_the_whole_class(
     monkeypatch.setattr("sys.executable", str(killed))
     with pytest.raises(grading.BookkeepingFailed, match="signal 9"):
         grading.run_nbgrader("autograde", TOPIC, may_fail=True)
+
+
+def test_a_locked_gradebook_is_no_failure_of_some_student(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    locked = tmp_path / "locked"
+    locked.write_text("#!/bin/sh\necho 'database is locked'\nexit 1\n", encoding="utf-8")
+    locked.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(locked))
+    with pytest.raises(grading.BookkeepingFailed, match="Another program has the gradebook"):
+        grading.run_nbgrader("autograde", TOPIC, may_fail=True)
