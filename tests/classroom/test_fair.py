@@ -131,7 +131,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_who_gets_no_core_is_not_idle(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10), _last_look=100, _last_stir=100)
+    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch.rest()
     for _ in range(600):
         clock.now += 0.1
         watch._count_time({7: 0.0}, wants=True)
@@ -139,8 +140,25 @@ def test_who_gets_no_core_is_not_idle(clock: Clock) -> None:
     assert watch.spent == 0
 
 
+def test_who_waits_for_the_disk_for_ever_is_idle(clock: Clock) -> None:
+    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch.rest()
+    for _ in range(299):
+        clock.now += 1.0
+        watch._count_time({7: 0.0}, wants=watch._may_wait_for_disk())
+    assert watch.spent == 0
+    watch.rest()  # The next call has no new patience.
+    for _ in range(12):
+        clock.now += 1.0
+        watch._count_time({7: 0.0}, wants=watch._may_wait_for_disk())
+    assert watch.spent >= 10
+    with pytest.raises(LimitExceeded, match="without computing"):
+        watch.check()
+
+
 def test_who_waits_is_idle_and_spends_time(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10), _last_look=100, _last_stir=100)
+    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch.rest()
     for _ in range(101):
         clock.now += 0.1
         watch._count_time({7: 0.0}, wants=False)
@@ -150,7 +168,8 @@ def test_who_waits_is_idle_and_spends_time(clock: Clock) -> None:
 
 
 def test_who_computes_spends_cpu_time(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(), _last_look=100, _last_stir=100)
+    watch = Watch(root=2**22 + 1, limits=Limits())
+    watch.rest()
     for step in range(1, 11):
         clock.now += 1.0
         watch._count_time({7: 0.25 * step}, wants=True)
