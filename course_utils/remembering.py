@@ -1,12 +1,14 @@
 """Keeps what a long training returned, so that after a restart it comes back in a second.
 
 A result is found again only by content: the function's code and all of your own code that it
-uses, its arguments (weights and images too), the state of the random numbers, PyTorch's version.
-Change any of these, and it is computed anew.
+uses in the notebook, its arguments (weights and images too), the state of PyTorch's random numbers,
+PyTorch's version and the course's. Change any of these, and it is computed anew. What is in other
+files of your own counts by its name only: after you change one, call `forget()`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dis
 import hashlib
 import io
@@ -15,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
@@ -31,6 +34,8 @@ READS_A_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 # What takes less time is computed again.
 SHORTEST_SECONDS = 0.3
 MOST_BYTES = 1 << 30
+# What `functools.cache` makes of a function.
+CACHED = type(cache(int))
 _announced: set[tuple[int, str]] = set()
 # What cannot be put into a key, or not be stored.
 NOT_KEPT = (
@@ -63,7 +68,8 @@ def remember(function: Callable[..., Result], *args: Any, **kwargs: Any) -> Resu
         return function(*args, **kwargs)
     if (kept := _read(path)) is not None:
         torch.set_rng_state(kept["random_state"])
-        _announce(function.__name__, kept["date"])
+        # A partial function has no name.
+        _announce(getattr(function, "__name__", type(function).__name__), kept["date"])
         return kept["result"]
     start = time.perf_counter()
     result = function(*args, **kwargs)
@@ -122,10 +128,15 @@ def _write(path: Path, result: Any, seconds: float) -> None:
 
 def _make_room(newest: Path) -> None:
     """Delete the results that were not used for longest, until the others fit."""
-    paths = sorted(newest.parent.glob("*.pt"), key=lambda path: -path.stat().st_mtime)
+    found = []
+    for path in newest.parent.glob("*.pt"):
+        # Another notebook may delete it at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            found.append((status.st_mtime, status.st_size, path))
     total = 0
-    for path in paths:
-        total += path.stat().st_size
+    for _, size, path in sorted(found, reverse=True):
+        total += size
         if total > MOST_BYTES and path != newest:
             path.unlink(missing_ok=True)
 
@@ -135,8 +146,18 @@ def _key(function: Callable[..., Any], args: Any, kwargs: Any) -> str:
     pickler = _ContentPickler(sink)
     # Equal contents must give equal bytes, whether or not they are the same object.
     pickler.fast = True
-    pickler.dump((torch.__version__, torch.get_rng_state(), function, args, sorted(kwargs.items())))
+    versions = torch.__version__, _course_code()
+    pickler.dump((versions, torch.get_rng_state(), function, args, sorted(kwargs.items())))
     return sink.hexdigest()
+
+
+@cache
+def _course_code() -> str:
+    """Return a hash of the course's own code: what another release computed is not the same."""
+    digest = hashlib.blake2b(digest_size=20)
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 class _Digest:
@@ -173,7 +194,10 @@ class _ContentPickler(pickle.Pickler):
             constants = [
                 sorted(map(repr, c)) if isinstance(c, frozenset) else c for c in thing.co_consts
             ]
-            return tuple, ([thing.co_code, constants, thing.co_names, thing.co_varnames],)
+            names = thing.co_names, thing.co_varnames, thing.co_freevars
+            # Where `try` begins and ends is not part of the code itself since Python 3.11.
+            handlers = getattr(thing, "co_exceptiontable", b"")
+            return tuple, ([thing.co_code, handlers, constants, names],)
         own = getattr(thing, "__module__", None) == NOTEBOOK
         if own and isinstance(thing, FunctionType | type):
             # A function may call itself, directly or not.
@@ -181,6 +205,9 @@ class _ContentPickler(pickle.Pickler):
                 return str, (thing.__qualname__,)
             self._seen.add(id(thing))
             return tuple, (list(_own_code(thing)),)
+        if own and isinstance(thing, CACHED):
+            # It pickles as nothing but its name.
+            return tuple, ([thing.__wrapped__],)
         return NotImplemented
 
 
@@ -188,6 +215,8 @@ def _tensor_content(tensor: Tensor) -> Iterator[Any]:
     plain = tensor.detach().cpu().contiguous()
     yield str(tensor.dtype), tuple(tensor.shape), tensor.requires_grad
     yield hashlib.blake2b(plain.flatten().view(torch.uint8).numpy()).digest()
+    # A training that does not set it to zero goes on from it.
+    yield tensor.grad if tensor.is_leaf else None
 
 
 def _own_code(thing: FunctionType | type) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -45,5 +46,7 @@ def read_json(path: Path, otherwise: Any) -> Any:
     except FileNotFoundError:
         return otherwise
     except (ValueError, OSError):
-        path.replace(path.with_suffix(".broken"))
+        # It may be gone by now, or be somebody else's: a file less is no reason to stop.
+        with contextlib.suppress(OSError):
+            path.replace(path.with_suffix(".broken"))
         return otherwise

@@ -12,6 +12,7 @@ import pytest
 from course_utils import remembering
 
 SCRIPT = '''
+import functools
 import time
 import torch
 from torch import nn
@@ -38,6 +39,11 @@ def helper(x):
     return x * RATE if "a" in {"a", "b"} else x
 
 
+@functools.cache
+def factor():
+    return 3
+
+
 def again(n):
     return again(n - 1) if n else WORDS
 
@@ -46,6 +52,7 @@ def tune(model, loader, lr):
     """Say that it ran, and change the model."""
     print("really ran")
     again(2)
+    lr = lr * factor()
     for images, _ in loader:
         model = Own()
         model.fc.weight.data += helper(images.mean()) * lr + torch.rand(())
@@ -121,6 +128,12 @@ def test_it_comes_back_after_a_restart(folder: Path) -> None:
         ("torch.ones(6", "torch.full((6, 2), 3.0)[:6] + torch.zeros(6"),
         ("shuffle=True", "shuffle=False"),
         ('WORDS = ("a"', 'WORDS = ("c"'),
+        ("return 3", "return 4"),
+        (
+            "model, history = remember(tune, Own()",
+            "own = Own()\nown.fc.weight.grad = torch.ones(2, 2)\n"
+            "model, history = remember(tune, own",
+        ),
     ],
 )
 def test_any_change_computes_anew(run: Callable[..., str], old: str, new: str) -> None:
@@ -128,6 +141,24 @@ def test_any_change_computes_anew(run: Callable[..., str], old: str, new: str) -
     assert "really ran" not in run()
     assert old in SCRIPT
     assert "really ran" in run(SCRIPT.replace(old, new))
+
+
+def test_another_release_of_the_course_computes_anew(
+    run: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    monkeypatch.setattr(remembering, "_course_code", lambda: "another")
+    assert "really ran" in run()
+
+
+def test_a_function_without_a_name(run: Callable[..., str]) -> None:
+    call, partial = "remember(tune, Own(), loader, lr=0.1)", "functools.partial(tune, lr=0.1)"
+    script = SCRIPT.replace(call, f"remember({partial}, Own(), loader)")
+    assert script != SCRIPT
+    assert "really ran" in run(script)
+    again = run(script)
+    assert "really ran" not in again
+    assert "remembered from" in again
 
 
 def test_a_damaged_file_is_computed_anew(run: Callable[..., str], folder: Path) -> None:
