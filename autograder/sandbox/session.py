@@ -190,8 +190,9 @@ class Session:
                 if report is None:
                     return running, False, ""
                 if running is None and not self._spared:
-                    # The first report comes before any of the student's code has run.
+                    # None of the student's code runs before the process is told to go on.
                     self._spared = zygote.processes()
+                    zygote.send(submission, encode(True))
                 if "running" in report:
                     running = report["running"] if report["running"] in self._names else running
                 elif "failed" in report:

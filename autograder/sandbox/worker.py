@@ -128,6 +128,8 @@ def _run_submission(channel: socket.socket) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     namespace = _fresh_namespace()
     send(channel, encode({"mode": plan.mode, "needed": plan.needed, "errors": plan.errors}))
+    # Until then the judge notes which processes there are: those that the cells start are others.
+    receive(channel)
     _run_cells(channel, plan, namespace, set(request["skip"]))
     send(channel, encode({"finished": True}))
     _serve_forks(channel, lambda calls: Calls(namespace, calls).serve())
