@@ -101,7 +101,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the mark that makes a test a check."""
-    config.addinivalue_line("markers", "check(exercise, gate, weight, timeout): a hidden check")
+    config.addinivalue_line("markers", "check(exercise, gate, ...): a hidden check")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -136,10 +136,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if mark is not None and judging is not None and judging.gate_failed(mark.args[0]):
         pytest.skip(NOT_RUN)
     if mark is not None and judging is not None:
+        from autograder.judge.by_reference import forget_changes
         from autograder.sandbox.seeding import seed_everything
 
+        forget_changes()
         # Where the judge's own code draws from these, what ran before must not decide.
-        seed_everything(judging.check_seed(item.name))
+        seed_everything(judging.check_seed(f"{item.name} judge"))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -180,11 +182,13 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 def _rehearsal(item: pytest.Item, judging: Judging) -> Any:
     """Return what runs this check on a known mistake, with the same inputs."""
     from autograder.judge.rehearsal import rehearse
+    from autograder.sandbox.seeding import seed_everything
 
     names = [name for name in inspect.signature(item.obj).parameters if name in item.funcargs]
     seed = judging.check_seed(item.name)
 
     def run(mistake: Any) -> BaseException | None:
+        seed_everything(judging.check_seed(f"{item.name} judge"))
         arguments = {name: item.funcargs[name] for name in names}
         if "rng" in arguments:
             arguments["rng"] = judging.generator(item.name)

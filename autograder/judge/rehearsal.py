@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from autograder.authoring.answers import Mistake, as_function
 from autograder.authoring.reference import load_reference
+from autograder.judge.by_reference import forget_changes
 from autograder.judge.student import Student
 from autograder.sandbox.wire import decode
 
@@ -24,8 +27,13 @@ class LocalProcess:
         self._calls = Calls(namespace, None)
 
     def request(self, request: bytes, handle: Callable[[int, str], Any]) -> Any:
-        """Answer one call; values cross as bytes here too, so that nothing is shared."""
-        return decode(self._calls.answer(request), handle)
+        """Answer one call; values cross as bytes here too, so that nothing is shared.
+
+        In the sandbox the call draws no random numbers of the judge's, so it does not here.
+        """
+        with torch.random.fork_rng(devices=()):
+            answer = self._calls.answer(request)
+        return decode(answer, handle)
 
 
 def rehearse(
@@ -41,6 +49,7 @@ def rehearse(
         topic: name of the topic.
         seed: seed of the check's calls.
     """
+    forget_changes()
     namespace = dict(vars(load_reference(topic)))
     namespace[mistake.exercise] = as_function(mistake, topic)
     marks = [mark for mark in getattr(check, "pytestmark", []) if mark.name == "check"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from autograder.judge.by_reference import copy_into, forget_changes, note_changes
+from autograder.judge.by_reference import copy_into, note_changes
 from autograder.sandbox.session import CheckProcess, SandboxStopped, printable
 from autograder.sandbox.wire import Handle, encode
 
@@ -73,9 +73,6 @@ class Student:
     cpu_seconds: int
     in_place: bool = False
     calls: list[Call] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        forget_changes()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
