@@ -23,7 +23,7 @@ from autograder.authoring.source import load_source
 from autograder.classroom.archives import Entry, Refused, open_source, printable
 from autograder.classroom.roster import Roster
 from autograder.classroom.uploads import Sender, sender
-from autograder.gradebook.folders import TIMESTAMP, TIMESTAMP_BYTES
+from autograder.gradebook.folders import TIMESTAMP, TIMESTAMP_BYTES, is_stand_in
 from autograder.judge.submission import read_submission
 
 COLLECTED = "collected"
@@ -244,7 +244,7 @@ class _Keeper:
             return Fate.REFUSED, [f"{target} is a symbolic link"]
         time = stamp or when
         fate, notes = Fate.PLACED, []
-        if target.exists():
+        if target.exists() and not is_stand_in(target):
             there = self._time_of(target)
             if target.read_bytes() == content:
                 fate = Fate.SAME

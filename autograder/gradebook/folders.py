@@ -26,6 +26,8 @@ from autograder.sandbox.session import printable
 
 LOG = logging.getLogger("traitlets")
 TIMESTAMP_BYTES = 200
+# Lies where nothing was handed in, until something is.
+STAND_IN = nbformat.writes(nbformat.v4.new_notebook()).encode()
 
 
 def find_alembic() -> None:
@@ -92,9 +94,23 @@ def prepare_submissions(topic: str, submitted: Path | None = None) -> dict[str, 
             write_whole(folder / name, other.read_bytes(), mode=0o644)
             done[student] = f"the notebook was called {printable(other.name)}"
         else:
-            write_whole(folder / name, nbformat.writes(nbformat.v4.new_notebook()), mode=0o644)
+            if not os.path.lexists(folder / name):
+                write_whole(folder / name, STAND_IN, mode=0o644)
             done[student] = f"there was no notebook called {name}"
     return done
+
+
+def is_stand_in(path: Path) -> bool:
+    """Tell whether a notebook is the empty one of `prepare_submissions`, and nobody's work."""
+    try:
+        status = path.lstat()
+        return (
+            stat.S_ISREG(status.st_mode)
+            and status.st_size == len(STAND_IN)
+            and path.read_bytes() == STAND_IN
+        )
+    except OSError:
+        return False
 
 
 def without_notebook(
@@ -102,14 +118,21 @@ def without_notebook(
 ) -> dict[str, tuple[Path, Path | None]]:
     """Return who handed in no notebook of the right name; nothing is written.
 
+    The empty notebook that stood in for one earlier is none.
+
     Returns:
         Student -> the folder, and the single notebook of another name in it, if there is one.
     """
     name = f"{load_source(topic).notebook_name}.ipynb"
     found: dict[str, tuple[Path, Path | None]] = {}
     for folder in sorted((submitted or settings.COURSE / "submitted").glob(f"*/{topic}")):
-        if folder.is_dir() and not os.path.lexists(folder / name):
-            others = [p for p in folder.glob("*.ipynb") if stat.S_ISREG(p.lstat().st_mode)]
+        missing = not os.path.lexists(folder / name) or is_stand_in(folder / name)
+        if folder.is_dir() and missing:
+            others = [
+                path
+                for path in folder.glob("*.ipynb")
+                if path.name != name and stat.S_ISREG(path.lstat().st_mode)
+            ]
             found[folder.parent.name] = folder, others[0] if len(others) == 1 else None
     return found
 

@@ -21,6 +21,7 @@ from autograder.classroom import archives
 from autograder.classroom.roster import Roster, is_student_id, name_keys, read_roster, slug
 from autograder.classroom.uploads import sender
 from autograder.cli import app
+from autograder.gradebook.folders import prepare_submissions
 
 TOPIC = "network_pruning"
 NAME = "1_network_pruning.ipynb"
@@ -190,6 +191,21 @@ def test_what_is_newer_stays_and_what_is_older_is_kept(course: Path, tmp_path: P
     assert placed(course) == {"anna": "third"}
     kept = (course / "collected" / "earlier" / "anna" / TOPIC).glob("*.ipynb")
     assert sorted(path.read_text() for path in kept) == ["first", "second"]
+
+
+def test_what_stood_in_for_nothing_gives_way(course: Path, tmp_path: Path, notebook: str) -> None:
+    for student in ("anna", "ben"):
+        (course / "submitted" / student / TOPIC).mkdir(parents=True)
+    said = f"there was no notebook called {NAME}"
+    # A second run says it again.
+    for _ in range(2):
+        assert prepare_submissions(TOPIC) == {"anna": said, "ben": said}
+    # It is older than the stand-in, and all there is.
+    path = zipped(tmp_path / "z.zip", {f"Anna_1_assignsubmission_file/{NAME}": (notebook, OLD)})
+    assert "placed" in run(path, TOPIC)
+    (course / "submitted" / "ben" / TOPIC / "mine.ipynb").write_text(notebook)
+    assert prepare_submissions(TOPIC) == {"ben": "the notebook was called mine.ipynb"}
+    assert placed(course) == {"anna": notebook, "ben": notebook}
 
 
 def test_dates_of_files_as_times_of_submission(course: Path, tmp_path: Path) -> None:
