@@ -26,23 +26,25 @@ def topics_to_grade(topic: str, students: Sequence[str] | None = None) -> list[s
     """Return the topic, or for `all` those that somebody of `students` handed in.
 
     Raises:
-        ValueError: it is `all`, and nobody handed in anything.
+        ValueError: it is `all`, and nobody handed in anything, or one of `students` did not.
     """
     if topic != ALL:
         return [topic]
     root = settings.COURSE / "submitted"
     # Asked of the folders, so that a topic whose source is broken is still one of them.
-    found = [path for path in root.glob("*/*") if path.is_dir()]
+    topics = settings.topic_names()
+    found = [path for path in root.glob("*/*") if path.is_dir() and path.name in topics]
+    if unknown := sorted(set(students or ()) - {path.parent.name for path in found}):
+        raise ValueError(f"nothing was handed in by {', '.join(unknown)} under {root}")
     names = {path.name for path in found if students is None or path.parent.name in students}
-    known = [name for name in settings.topic_names() if name in names]
+    known = [name for name in topics if name in names]
     try:
         known.sort(key=topics_in_order().index)
     except Exception:
         # A source cannot be read; grading its topic says so.
         known.sort()
     if not known:
-        who = f" by {', '.join(students)}" if students else ""
-        raise ValueError(f"nothing was handed in{who} under {root}")
+        raise ValueError(f"nothing was handed in under {root}")
     return known
 
 

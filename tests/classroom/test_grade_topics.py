@@ -80,8 +80,9 @@ def two_topics(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_all_topics_are_those_that_somebody_handed_in() -> None:
     assert grade_topics.topics_to_grade("all") == ["broken", "fine"]
     assert grade_topics.topics_to_grade("all", ["anna"]) == ["fine"]
-    with pytest.raises(ValueError, match="nothing was handed in by zoe"):
-        grade_topics.topics_to_grade("all", ["zoe"])
+    for students in (["zoe"], ["ben", "zoe", "anna"]):
+        with pytest.raises(ValueError, match="nothing was handed in by zoe under"):
+            grade_topics.topics_to_grade("all", students)
 
 
 @pytest.mark.usefixtures("two_topics")
