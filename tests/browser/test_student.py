@@ -56,7 +56,7 @@ def test_the_notebook_opens_without_pop_ups(desk: Any, name: str) -> None:
     # A formula that MathJax cannot read is shown by it in red.
     assert page.locator("mjx-merror, .MathJax_Error").count() == 0
     if name.startswith(("2", "3")):
-        assert page.locator("mjx-container").count() > 5
+        page.locator("mjx-container").first.wait_for(state="attached")
 
 
 def test_what_is_typed_is_saved_without_asking(desk: Any) -> None:

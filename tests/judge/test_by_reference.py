@@ -87,7 +87,7 @@ def test_other_layers_and_modes() -> None:
 
 def with_gradient(*numbers: float) -> torch.Tensor:
     x = torch.ones(len(numbers), requires_grad=True)
-    x.grad = torch.tensor(numbers)
+    x.grad = torch.tensor(numbers, dtype=x.dtype)
     return x
 
 
