@@ -6,6 +6,7 @@ saw is kept in build/screenshots.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -204,10 +205,13 @@ class Desk:
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("Control+s")
         deadline = time.monotonic() + SECONDS
-        while self.path.stat().st_mtime_ns == before:
+        while True:
             assert time.monotonic() < deadline, "the notebook was not saved"
+            # JupyterLab empties the file before it writes.
+            with contextlib.suppress(ValueError):
+                if self.path.stat().st_mtime_ns != before:
+                    return nbformat.read(self.path, as_version=4)
             self.page.wait_for_timeout(100)
-        return nbformat.read(self.path, as_version=4)
 
     def type_and_run(self, name: str, text: str) -> None:
         """Type a text into a cell in place of what is there, and run it and the check below."""

