@@ -120,8 +120,8 @@ def follows(desk: Any, name: str) -> None:
     """Check that an explorer has controls, and that its picture follows each of them quickly."""
     found = desk.follow(desk.explorer(name))
     assert found, f"{name} has no control"
-    # Where others compute, the clock says nothing; CPU time does, though it grows as well. The limit
-    # is twice the aim: a test must not fail where a machine is a little slower.
+    # Where others compute, the clock says nothing; CPU time does, though it grows as well.
+    # The limit is twice the aim: a test must not fail where a machine is a little slower.
     busy = os.getloadavg()[0] > (os.cpu_count() or 1)
     for label, follow in found.items():
         print(f"{name}, {label}: {follow.seconds:.3f} s, CPU time {follow.cpu_seconds:.3f} s")
