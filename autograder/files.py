@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
-UNFINISHED = ".part"
+from course_utils import storage
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
@@ -23,15 +21,5 @@ def write_whole(path: Path, content: str | bytes, mode: int = 0o600) -> None:
     Raises:
         OSError: the disk is full, or the folder may not be written; the old file stands.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=UNFINISHED)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content.encode("utf-8") if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    data = content.encode("utf-8") if isinstance(content, str) else content
+    storage.write_whole(path, data, mode)

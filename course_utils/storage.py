@@ -12,6 +12,7 @@ from typing import Any
 # A place of one's own in the home folder: it outlives a newer copy of the course.
 FOLDER_VARIABLE = "COMPRESSION_COURSE_FOLDER"
 DEFAULT_FOLDER = "compression_course"
+UNFINISHED = ".part"
 
 
 def course_folder() -> Path:
@@ -24,15 +25,22 @@ def write_json(path: Path, data: Any) -> None:
     write_whole(path, json.dumps(data, ensure_ascii=False, indent=1).encode())
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that at any moment it holds either the old or the new content, whole."""
+def write_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file so that at any moment it holds either the old or the new content, whole.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+        content: What it is to hold.
+        mode: Who may read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=UNFINISHED)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -58,10 +58,18 @@ def build_topic(topic: str) -> list[Path]:
     """
     paths = []
     for path, text in _built(topic).items():
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            write_whole(path, text, mode=0o644)
+        _write_if_stale(path, text)
         paths.append(path)
     return paths
+
+
+def _write_if_stale(path: Path, text: str) -> None:
+    if not _holds(path, text):
+        write_whole(path, text, mode=0o644)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text(encoding="utf-8") == text
 
 
 def stale(topic: str) -> list[str]:
@@ -84,15 +92,13 @@ def stale(topic: str) -> list[str]:
 
 def build_plan() -> Path:
     """Write what `course_utils.progress` knows about the notebooks, and return its path."""
-    text = _plan_text()
-    if not settings.PLAN.exists() or settings.PLAN.read_text(encoding="utf-8") != text:
-        settings.PLAN.write_text(text, encoding="utf-8")
+    _write_if_stale(settings.PLAN, _plan_text())
     return settings.PLAN
 
 
 def plan_is_stale() -> bool:
     """Tell whether the notebooks have other exercises than `course_utils.progress` knows."""
-    return not settings.PLAN.exists() or settings.PLAN.read_text(encoding="utf-8") != _plan_text()
+    return not _holds(settings.PLAN, _plan_text())
 
 
 def _plan_text() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from nbconvert.writers import FilesWriter
 from nbgrader.converters import base
 
-from autograder.files import UNFINISHED
+from course_utils.storage import UNFINISHED
 
 
 class WholeFilesWriter(FilesWriter):

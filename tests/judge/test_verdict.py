@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_old_verdict(tmp_path, monkeypatch):
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("autograder.files.os.fsync", full)
+    monkeypatch.setattr("course_utils.storage.os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         store.put("k", verdict().model_copy(update={"student": "other"}))
     assert store.get("k") == verdict()
