@@ -164,7 +164,8 @@ def _open(
     session = Session(cells, limits, unsafe=unsafe, zygote=zygote)
     if seed is None:
         seed = submission_seed(submission.content_hash, source.topic)
-    return Judging(source.topic, session, cells, seed, limits, unsafe=unsafe)
+    exercises = [exercise.name for exercise in source.exercises]
+    return Judging(source.topic, session, cells, seed, limits, exercises, unsafe=unsafe)
 
 
 class _Given:

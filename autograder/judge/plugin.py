@@ -45,6 +45,7 @@ class Judging:
         seed: what the checks' random inputs are made from.
         limits: what the submission may use.
         unsafe: run without walls.
+        exercises: names, as the notebook has them in order; so are their checks.
         only: run the checks of this exercise alone.
         checks: run the checks of these names alone, and the gates.
         outcomes: by exercise, what its checks said.
@@ -59,6 +60,7 @@ class Judging:
     cells: list[Cell]
     seed: int
     limits: Limits = field(default_factory=Limits)
+    exercises: list[str] = field(default_factory=list)
     only: str | None = None
     checks: Collection[str] | None = None
     outcomes: dict[str, list[CheckVerdict]] = field(default_factory=dict)
@@ -105,11 +107,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Run an exercise's gates before its other checks."""
-    items.sort(key=lambda item: not _is_gate(item))
+    """Run an exercise's gates before its other checks, and exercises as the notebook has them."""
     judging = config.stash.get(JUDGING, None)
+    items.sort(key=lambda item: not _is_gate(item))
     if judging is not None:
         items[:] = [item for item in items if _is_wanted(item, judging)]
+        places = {name: place for place, name in enumerate(judging.exercises)}
+        items.sort(key=lambda item: places.get(_exercise(item), len(places)))
 
 
 def _is_wanted(item: pytest.Item, judging: Judging) -> bool:

@@ -27,15 +27,15 @@ def prepared(function: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def prepare() -> None:
-    """Import what judging needs, and have torch load its compiler."""
+    """Import what judging needs."""
     import torch
 
-    from course_utils.training import warm_up
+    from autograder.sandbox.ahead import load_ahead
 
     torch.set_num_threads(1)
     for name in NEEDED:
         importlib.import_module(f"autograder.{name}")
-    warm_up()
+    load_ahead()
 
 
 def prepare_topic(topic: str) -> None:

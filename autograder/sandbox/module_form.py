@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import warnings
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from course_utils.models import MODEL_CLASSES
 
@@ -54,11 +56,11 @@ def structure_of(module: nn.Module) -> Any:
             return None
         return {"class": name, "children": children}
     try:
-        structure = {"class": name, "config": json.loads(json.dumps(_config(module, name)))}
-        twin = build(structure)
+        text = json.dumps({"class": name, "config": _config(module, name)})
+        described = _described_outline(text)
     except Exception:  # surgery left a model that its arguments do not describe
         return None
-    return structure if _alike(module, twin) else None
+    return json.loads(text) if _outline(module) == described else None
 
 
 def _config(module: nn.Module, name: str) -> dict[str, Any]:
@@ -68,6 +70,18 @@ def _config(module: nn.Module, name: str) -> dict[str, Any]:
     if name in ("Linear", "Conv2d"):
         config["bias"] = module.bias is not None
     return config
+
+
+class _WithoutNumbers(TorchFunctionMode):
+    """Leaves out the first values that layers draw: there is no memory for them."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def build(structure: Any) -> nn.Module:
@@ -83,7 +97,7 @@ def _count(structure: Any) -> int:
 
 def _build(structure: Any) -> nn.Module:
     name = structure["class"]
-    with torch.device("meta"), warnings.catch_warnings():
+    with torch.device("meta"), _WithoutNumbers(), warnings.catch_warnings():
         # A layer without neurons is odd, and the check will say so.
         warnings.simplefilter("ignore", UserWarning)
         if name in CONTAINERS:
@@ -113,16 +127,18 @@ def _largest(value: Any) -> int:
     return max((abs(n) for n in numbers if isinstance(n, int)), default=0)
 
 
-def _alike(module: nn.Module, twin: nn.Module) -> bool:
-    """Tell whether two models have the same layers and tensors of the same names and shapes."""
+@lru_cache(maxsize=256)
+def _described_outline(structure: str) -> list[Any]:
+    """Return the outline of the model that a structure, as JSON, describes."""
+    return _outline(build(json.loads(structure)))
 
-    def outline(model: nn.Module) -> list[Any]:
-        kinds: list[Any] = [(name, type(part)) for name, part in model.named_modules()]
-        for tensors in (model.named_parameters, model.named_buffers):
-            kinds += [(name, tuple(t.shape)) for name, t in tensors(remove_duplicate=False)]
-        return sorted(kinds, key=repr)
 
-    return outline(module) == outline(twin)
+def _outline(model: nn.Module) -> list[Any]:
+    """Return layers and tensors: names with classes and with shapes."""
+    kinds: list[Any] = [(name, type(part)) for name, part in model.named_modules()]
+    for tensors in (model.named_parameters, model.named_buffers):
+        kinds += [(name, tuple(t.shape)) for name, t in tensors(remove_duplicate=False)]
+    return sorted(kinds, key=repr)
 
 
 def fill(module: nn.Module, state: dict[str, Tensor]) -> None:

@@ -86,10 +86,22 @@ class Session:
 
     @contextlib.contextmanager
     def check_process(self, cpu_seconds: float = math.inf) -> Iterator[CheckProcess]:
-        """Fork a process for one check; it ends with the block.
+        """Give a process for one check; it is forked at the first call, and ends with the block.
 
         Args:
             cpu_seconds: CPU time that all processes together may take meanwhile.
+        """
+        process = CheckProcess(self, cpu_seconds)
+        try:
+            yield process
+        finally:
+            if process.channel is not None:
+                self._end_check(process.channel)
+            if process.started is not None:
+                self._seconds_left -= self._zygote.spent - process.started
+
+    def fork_check(self, process: CheckProcess) -> socket.socket:
+        """Fork the process of a check and return the judge's end of its socket.
 
         Raises:
             SandboxStopped: the submission's own cells end every process there is, or its time is
@@ -99,34 +111,25 @@ class Session:
         self._zygote.start()
         if self._seconds_left <= 0:
             raise SandboxStopped("the time for this submission was used up by earlier checks")
-        started = self._zygote.spent
-        self._zygote.deadline = started + self._seconds_left
-        try:
-            with self._forked(cpu_seconds) as process:
-                yield process
-        finally:
-            self._seconds_left -= self._zygote.spent - started
-
-    @contextlib.contextmanager
-    def _forked(self, seconds: float) -> Iterator[CheckProcess]:
+        process.started = self._zygote.spent
+        self._zygote.deadline = process.started + self._seconds_left
         submission = self._run_cells()
         self._exit_code = None
-        self._zygote.allow_cpu(seconds)
+        self._zygote.allow_cpu(process.cpu_seconds)
         try:
-            channel = self._zygote.fork(submission)
+            return self._zygote.fork(submission)
         except OSError:
             self.killed = True
             self._abandon()
             raise SandboxStopped("the process that ran the notebook's cells has ended") from None
-        try:
-            yield CheckProcess(self, channel)
-        finally:
-            channel.close()
-            self._zygote.kill_all_but(self._spared)
-            if self._exit_code is None and self._submission is not None:
-                self._exit_code = self._zygote.read_exit(self._submission)
-            if self._exit_code is None:
-                self._abandon()
+
+    def _end_check(self, channel: socket.socket) -> None:
+        channel.close()
+        self._zygote.kill_all_but(self._spared)
+        if self._exit_code is None and self._submission is not None:
+            self._exit_code = self._zygote.read_exit(self._submission)
+        if self._exit_code is None:
+            self._abandon()
 
     def ask(
         self, channel: socket.socket, request: bytes, handle: Callable[[int, str], Any]
@@ -239,13 +242,25 @@ class Session:
 
 @dataclass
 class CheckProcess:
-    """The process of one check."""
+    """The process of one check; see `Session.check_process`."""
 
     session: Session
-    channel: socket.socket
+    cpu_seconds: float
+    channel: socket.socket | None = None
+    started: float | None = None
+    stopped: str = ""
 
     def request(self, request: bytes, handle: Callable[[int, str], Any]) -> Any:
-        """Send one call and return the reply; see `Session.ask`."""
+        """Send one call and return the reply; see `Session.fork_check` and `Session.ask`."""
+        if self.stopped:
+            raise SandboxStopped(self.stopped)
+        if self.channel is None:
+            try:
+                self.channel = self.session.fork_check(self)
+            except SandboxStopped as stop:
+                # Cells that end every process are not run once more for the check's next call.
+                self.stopped = str(stop)
+                raise
         return self.session.ask(self.channel, request, handle)
 
 

@@ -27,16 +27,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from autograder.sandbox.ahead import load_ahead
 from autograder.sandbox.cells import Cell, Plan, make_plan
 from autograder.sandbox.channel import receive, send
 from autograder.sandbox.seeding import seed_everything
 from autograder.sandbox.wire import Encoder, WireError, decode, encode
-from course_utils.training import warm_up
 
 FORK = b"F"
 READY = b"R"
@@ -55,8 +54,7 @@ def main(control_descriptor: int) -> None:
     """Serve fork requests from the judge until it hangs up."""
     _join_own_keyring()
     torch.set_num_threads(1)
-    matplotlib.use("Agg")
-    warm_up()
+    load_ahead()
     # The forks share this memory; collecting it there would copy it page by page.
     gc.collect()
     gc.freeze()

@@ -14,6 +14,7 @@ from autograder.judge.student import Student, StudentError
 from autograder.sandbox.bubblewrap import sandbox_problem
 from autograder.sandbox.cells import Cell
 from autograder.sandbox.session import SandboxStopped, Session
+from autograder.sandbox.zygote import Zygote
 from autograder.settings import PACKAGE, REPOSITORY, Limits
 from course_utils.models import MLP
 
@@ -295,11 +296,35 @@ def test_a_cell_that_ends_everything_costs_only_itself(source, reason):
 def test_a_submission_has_an_end():
     limits = LIMITS.model_copy(update={"submission_wall_seconds": -1.0})
     with (
-        Session([Cell("a", "exercise", "x = 1")], limits) as session,
-        pytest.raises(SandboxStopped, match="used up"),
-        session.check_process(),
+        Session([Cell("answers", "exercise", ANSWERS)], limits) as session,
+        session.check_process() as process,
+        pytest.raises(StudentError, match="used up"),
     ):
-        pass
+        Student(process, seed=1, cpu_seconds=2).double(2)
+
+
+def test_a_check_that_calls_nothing_starts_nothing():
+    zygote = Zygote()
+    with Session([Cell("answers", "exercise", ANSWERS)], LIMITS, zygote=zygote) as session:
+        with session.check_process():
+            pass
+        assert not zygote.processes()
+
+
+def test_cells_that_cannot_be_run_are_tried_once_for_a_check(monkeypatch):
+    tried = []
+
+    def stopped(self):
+        tried.append(self)
+        raise SandboxStopped("the notebook's cells could not be run")
+
+    monkeypatch.setattr(Session, "_run_cells", stopped)
+    with run("def f(): return 1") as session, session.check_process() as process:
+        student = Student(process, seed=1, cpu_seconds=2)
+        for _ in range(2):
+            with pytest.raises(StudentError, match="could not be run"):
+                student.f()
+    assert len(tried) == 1
 
 
 def test_time_between_checks_does_not_count():

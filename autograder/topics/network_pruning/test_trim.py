@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from autograder.judge.checking import check, describe, expect, fail
+from autograder.judge.course import Course
 from autograder.judge.student import Student
 from autograder.judge.toys import lived_in, snapshot
 from autograder.topics.network_pruning.toys import gap_near, hidden_apoz, mean_loss, trained_lenet
-from course_utils.data import load_images, make_loader
+from course_utils.data import make_loader
 from course_utils.evaluation import accuracy
 from course_utils.models import LeNet
 
@@ -27,8 +28,7 @@ Rounds = list[dict[str, object]]
 
 def images_for_trim(count: int = 200, batch_size: int = 50) -> DataLoader:
     """Return a loader over a few training images, in a fixed order."""
-    images, labels = load_images("train")
-    return make_loader(images[:count], labels[:count], batch_size)
+    return make_loader(*Course().images("train", count), batch_size)
 
 
 def cut(model: LeNet, keep: Tensor) -> LeNet:

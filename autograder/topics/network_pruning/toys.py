@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from autograder.judge.course import Course
 from autograder.judge.preparation import prepared
 from autograder.judge.toys import prunable
-from course_utils.data import load_images, make_loader
+from course_utils.data import make_loader
 from course_utils.models import LeNet
 from course_utils.training import train
 
@@ -32,8 +33,7 @@ def mean_loss(model: nn.Module, loader: DataLoader) -> float:
 
 @prepared
 def _trained_lenet() -> LeNet:
-    images, labels = load_images("train")
-    loader = make_loader(images[:1000], labels[:1000], batch_size=50, shuffle=True)
+    loader = make_loader(*Course().images("train", 1000), batch_size=50, shuffle=True)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # on a busy machine several threads wait for each other
     try:
