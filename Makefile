@@ -14,7 +14,8 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-QUICK := not slow and not browser and not cluster
+ALONE := browser or cluster
+QUICK := not slow and not ($(ALONE))
 
 # One thread per process: two workers with two threads each are far slower than one after the other.
 export OMP_NUM_THREADS ?= 1
@@ -40,7 +41,8 @@ test: $(STAMP) lint ## the quick tests: about 15 minutes on two cores
 
 test-all: $(STAMP) lint ## every test, the slow ones too
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
-	$(BIN)/python -m pytest -m "not ($(QUICK))"
+	$(BIN)/python -m pytest -m "slow and not ($(ALONE))" -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -m "$(ALONE)"
 
 test-browser: $(STAMP) ## JupyterLab as students and TAs use it, in a headless Chromium: the quick part
 	$(BIN)/python -m pytest -m "browser and not slow" tests/browser

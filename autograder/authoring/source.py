@@ -33,7 +33,8 @@ DEFINE_TAG = "define"
 STUB = 'raise NotImplementedError("{name}: not implemented yet")'
 # In a class body the stub must not stop the definition, else nobody could name the class.
 CLASS_STUB = f"def __init__(self, *arguments, **keywords):\n    {STUB}"
-WRITTEN_STUB = "*Write your answer here.*"
+# In both languages: nbgrader itself writes it, and knows of none.
+WRITTEN_STUB = "*Write your answer here. 請在此寫下答案。*"
 IN_A_CLASS_BODY = re.compile(rf"^class (?s:.*)^    {BEGIN}", re.MULTILINE)
 SOURCE_FILE = "notebook.py"
 HIGHEST_DIFFICULTY = 5

@@ -29,6 +29,8 @@ METER_LIMIT = 0.99
 def run_steady(topic: str, runs: int, meter_runs: int, workers: int, console: Console) -> bool:
     """Judge reference and untouched notebook many times, compare a net with itself many times.
 
+    Each time, the checks draw other inputs for the reference.
+
     Returns:
         True when the reference always got all points, the untouched notebook none, and the
         meter found no difference in at least 99 of 100 comparisons.
@@ -38,19 +40,34 @@ def run_steady(topic: str, runs: int, meter_runs: int, workers: int, console: Co
         answers = {exercise.name: exercise.solution for exercise in load_source(topic).exercises}
         for title, given, share in (("reference", answers, 1.0), ("untouched", {}, 0.0)):
             outcomes = _judge_often(topic, title, given, runs, workers)
-            right = sum(o.verdict.points == share * o.verdict.max_points for o in outcomes)
+            verdicts = [outcome.verdict for outcome in outcomes]
+            wrong = [v for v in verdicts if v.points != share * v.max_points]
+            right = len(verdicts) - len(wrong)
             seconds = [outcome.seconds for outcome in outcomes]
             console.print(
                 f"{title}: {share:.0%} in {right} of {runs} runs; "
                 f"median {median(seconds):.1f} s, longest {max(seconds):.1f} s",
                 highlight=False,
             )
-            steady = steady and right == runs
+            for verdict in wrong:
+                console.print(f"  {_odd_checks(verdict, share)}", highlight=False, markup=False)
+            steady = steady and not wrong
         if meter_runs:
             found = _meter_often(meter_runs)
             console.print(f"a net against itself: {dict(found)}")
             steady = steady and found[SAME] >= METER_LIMIT * meter_runs
     return steady
+
+
+def _odd_checks(verdict: Verdict, share: float) -> str:
+    """Return the checks that did not do as all others."""
+    odd = [
+        f"{check.name}: {check.message}"
+        for exercise in verdict.exercises
+        for check in exercise.checks
+        if check.passed != bool(share)
+    ]
+    return f"{verdict.points} of {verdict.max_points} points: {'; '.join(odd)}"
 
 
 @contextlib.contextmanager
@@ -78,10 +95,13 @@ def _judge_often(
 ) -> Sequence[Outcome]:
     names = [exercise.name for exercise in load_source(topic).exercises]
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
-        path = Path(folder) / f"{title}.ipynb"
-        nbformat.write(complete_notebook(topic, {name: answers.get(name) for name in names}), path)
 
-        def judge_once(_run: int) -> Outcome:
+        def judge_once(run: int) -> Outcome:
+            # The checks' random inputs hang on the answers: a note in one makes them others.
+            noted = {name: f"{answer}\n# run {run}" for name, answer in answers.items()}
+            path = Path(folder) / f"{title}_{run}.ipynb"
+            notebook = complete_notebook(topic, {name: noted.get(name) for name in names})
+            nbformat.write(notebook, path)
             started = time.perf_counter()
             text = judge_in_own_process(Job(title, topic, path))
             seconds = time.perf_counter() - started

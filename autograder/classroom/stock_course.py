@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import nbformat
 from autograder.authoring.build import complete_notebook, instructor_notebook
 from autograder.authoring.source import load_source
 from autograder.settings import REPOSITORY
+from course_utils.storage import FOLDER_VARIABLE
 
 STUDENT = "anna"
 # Of all that nbgrader sets, only what it takes to let every cell come to its end.
@@ -60,7 +62,13 @@ class StockCourse:
         Raises:
             StockFailed: nbgrader could not.
         """
+        # Nothing that the notebook has trained before is there: nbgrader runs all of it.
+        shutil.rmtree(self._remembered, ignore_errors=True)
         self._run("autograde", self.topic, f"--student={STUDENT}", "--force")
+
+    @property
+    def _remembered(self) -> Path:
+        return self.folder / "remembered"
 
     def _run(self, *arguments: str) -> None:
         environment = {
@@ -69,6 +77,7 @@ class StockCourse:
             # nbgrader starts alembic by name; the notebook imports course_utils.
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
             "PYTHONPATH": str(REPOSITORY),
+            FOLDER_VARIABLE: str(self._remembered),
             "OMP_NUM_THREADS": "1",
         }
         result = subprocess.run(

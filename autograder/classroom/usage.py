@@ -43,7 +43,7 @@ class Usage:
 @contextlib.contextmanager
 def measured() -> Iterator[Usage]:
     """Measure what the processes that this one starts use in the block."""
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _adopt_orphans(True)
     usage, stop = Usage(), threading.Event()
     watcher = threading.Thread(target=_watch_memory, args=(usage, stop), daemon=True)
     known = {child.pid for child in psutil.Process().children()}
@@ -57,6 +57,12 @@ def measured() -> Iterator[Usage]:
         watcher.join()
         _wait_for_orphans(known)
         usage.cpu_seconds = _cpu_seconds() - before
+        # Whoever goes on does not wait for them, and they would stay for ever.
+        _adopt_orphans(False)
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 @contextlib.contextmanager

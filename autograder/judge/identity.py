@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from autograder.settings import PACKAGE, REPOSITORY, topic_folder
+from autograder.settings import GRADING_DATA, PACKAGE, REPOSITORY, topic_folder
 
 DECIDING_FOLDERS = ("judge", "sandbox", "authoring")
 # They decide no marks: to translate a message is no reason to judge a class again.
@@ -17,16 +17,24 @@ PACKAGES = ("torch", "numpy", "pytest", "network-compression-course")
 
 @cache
 def checks_hash(topic: str) -> str:
-    """Return one hash over the topic's folder and the code that judges and that answers use."""
+    """Return one hash over the topic's folder, the code that judges or is used, and the data."""
+    from course_utils.data import CHECKSUMS, DATA
+
     folders = [topic_folder(topic), REPOSITORY / "course_utils"]
     folders += [PACKAGE / name for name in DECIDING_FOLDERS]
+    paths = [
+        (path, folder.parent)
+        for folder in folders
+        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")])
+        if path.name != TRANSLATIONS
+    ]
+    # Data is checked against these lists whenever it is read.
+    paths += [(folder / CHECKSUMS, folder.parent) for folder in (DATA, GRADING_DATA)]
+    paths.append((PACKAGE / "settings.py", PACKAGE))
     digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
-            if path.name == TRANSLATIONS:
-                continue
-            digest.update(str(path.relative_to(folder.parent)).encode() + b"\0")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path, root in paths:
+        digest.update(str(path.relative_to(root)).encode() + b"\0")
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

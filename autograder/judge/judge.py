@@ -27,6 +27,7 @@ from autograder.sandbox.zygote import Zygote
 from autograder.settings import Limits, topic_folder
 
 MOST_ATTEMPTS = 2
+KILLED = "a process was killed, by the answers themselves or by the system, time and again"
 NO_VERDICT = "the checks of this exercise gave no verdict; a person has to look"
 
 
@@ -117,6 +118,8 @@ def judge(
         late = time.monotonic() - start > limits.submission_wall_seconds / MOST_ATTEMPTS
         if late or not judging.killed:
             break
+    if judging.killed:
+        judging.review.append(KILLED)
     exercises = [
         ExerciseVerdict.from_checks(
             exercise.name,

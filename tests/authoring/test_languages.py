@@ -9,7 +9,7 @@ from autograder import settings
 from autograder.authoring import messages as spoken
 from autograder.authoring.build import build_topic, complete_notebook, student_notebook
 from autograder.authoring.messages import Message, load_messages, needed_messages, update_messages
-from autograder.authoring.source import SourceError, parse_source
+from autograder.authoring.source import WRITTEN_STUB, SourceError, parse_source
 from autograder.judge.submission import read_submission
 
 TINY = "tiny_topic"
@@ -49,7 +49,7 @@ def test_twins_change_the_text_and_nothing_else() -> None:
     code = [cell.source for cell in source.cells if cell.is_code]
     assert [cell.source for cell in chinese.cells if cell.is_code] == code
     assert chinese.cell("prose-1").source == "# 小主題"
-    assert chinese.cell("why_root").stub == "為什麼有根號？\n\n*Write your answer here.*"
+    assert chinese.cell("why_root").stub == "為什麼有根號？\n\n" + WRITTEN_STUB
     assert chinese.in_language(CHINESE) is chinese
 
 

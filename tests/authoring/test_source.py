@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.authoring.source import SourceError, load_source, parse_source
+from autograder.authoring.source import WRITTEN_STUB, SourceError, load_source, parse_source
 
 TINY = "tiny_topic"
 TEXT = (Path(__file__).parent / TINY / "notebook.py").read_text()
@@ -27,7 +27,7 @@ def test_every_kind_of_cell() -> None:
     assert counter.points == 1.5
     assert "BEGIN" not in norm.solution
     assert "math.sqrt" in norm.solution
-    assert source.cell("why_root").stub == "Why is there a root?\n\n*Write your answer here.*"
+    assert source.cell("why_root").stub == "Why is there a root?\n\n" + WRITTEN_STUB
 
 
 def test_an_unchanged_file_is_read_once() -> None:

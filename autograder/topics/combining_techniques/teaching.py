@@ -103,22 +103,22 @@ def expect_hard_loss_without_temperature(train: Trainer) -> None:
     expect.true(1.0 <= gap <= 3.0, message, "softens_the_hard_loss")
 
 
-def expect_the_teacher_is_whole(
-    train: Trainer, rng: torch.Generator, lowest: float, mistake: str
-) -> None:
+def expect_the_teacher_is_whole(train: Trainer, rng: torch.Generator, mistake: str) -> None:
     """A model that is its own teacher: its compressed copy comes nearer to what it was."""
-    for _ in range(20):
+    for _ in range(40):
         model, images = wide_net(rng).train(), stripes(rng).dataset.tensors[0]
         labels = torch.randint(3, (len(images),), generator=rng)  # they tell nothing
         loader = make_loader(images, labels, 32, shuffle=True)
         damaged = model_of(train(model, model, loader, 0, 1.0, 0.0, 0.02), model)
         before = agreement(damaged, model, loader)
-        if before < lowest - 0.1:  # a copy that agrees already would tell nothing
+        # A copy that agrees already has little to learn. From here every right answer gained at
+        # least 4 points in 160 runs, and a teacher that is compressed too at most 1.
+        if before < 0.55:
             break
     got = train(model, model, loader, 20, 1.0, 0.0, 0.02)
     expect_eval(got, "model is its own teacher")
     after = agreement(model_of(got, model), model, loader)
-    if after < min(lowest, before + 0.02):
+    if after < before + 0.02:
         fail(
             "a model that is its own teacher: after distillation expected more agreement with the "
             f"model before compression than {before:.0%}, got {after:.0%}; is the teacher still "

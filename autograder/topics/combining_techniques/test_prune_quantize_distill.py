@@ -199,7 +199,7 @@ def test_compressed_model_trains_properly(student: Student, rng: torch.Generator
 @check("prune_quantize_distill")
 def test_own_teacher_stays_whole(student: Student, rng: torch.Generator) -> None:
     train = trainer(student, 0.7, 3)
-    teaching.expect_the_teacher_is_whole(train, rng, 0.85, "teacher_is_compressed_too")
+    teaching.expect_the_teacher_is_whole(train, rng, "teacher_is_compressed_too")
 
 
 @check("prune_quantize_distill")

@@ -159,7 +159,7 @@ def test_it_trains_properly(student: Student, rng: torch.Generator) -> None:
 @check("prune_then_distill", weight=2)
 def test_a_model_teaches_its_pruned_copy(student: Student, rng: torch.Generator) -> None:
     train = trainer(student, 0.9)
-    teaching.expect_the_teacher_is_whole(train, rng, 0.9, "teacher_is_pruned_too")
+    teaching.expect_the_teacher_is_whole(train, rng, "teacher_is_pruned_too")
 
 
 @check("prune_then_distill")
