@@ -1,6 +1,6 @@
 """Fair marks: however often a class is graded, by however many workers, on however busy a machine.
 
-The quick part judges the sample topic. `make fair` grades a class of topic 1 twenty times.
+The quick part judges the sample topic. `make fair` grades a class of a real topic twenty times.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ pytestmark = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem(
 RUNS = 20
 OVERLOAD = 4 * (os.cpu_count() or 1)
 SAMPLE = "sample_topic"
-TOPIC = "network_pruning"
+# The quickest to judge.
+TOPIC = "weight_clustering"
 CHECK_SECONDS = 2
 MISTAKES = 3
 
@@ -207,6 +208,7 @@ def first(jobs: list[Job]) -> dict[str, dict[str, Any]]:
     return graded(jobs, 1)
 
 
+@pytest.mark.suite
 @pytest.mark.slow
 @pytest.mark.cluster
 @pytest.mark.timeout(7200)
@@ -215,7 +217,7 @@ def first(jobs: list[Job]) -> dict[str, dict[str, Any]]:
 def test_a_class_has_the_same_marks_every_time(
     run: int, jobs: list[Job], first: dict[str, dict[str, Any]]
 ) -> None:
-    workers, overloaded = 1 + run % 4, run % 2 == 1
+    workers, overloaded = 1 + run % 4, run % 3 == 0
     with busy_cores(OVERLOAD if overloaded else 0):
         again = graded(jobs, workers)
     assert again == first

@@ -10,7 +10,12 @@ import pytest
 
 from tests.faults.conftest import KILLS, SEED, FaultClass, Undisturbed
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(3600)]
+pytestmark = [
+    pytest.mark.suite,
+    pytest.mark.slow,
+    pytest.mark.cluster,
+    pytest.mark.timeout(3600),
+]
 
 DRIVER_KILLS = 8
 KILLS_BELOW = 38
