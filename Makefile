@@ -39,9 +39,9 @@ demo: $(STAMP) ## build the notebooks, grade a class of good, wrong and hostile 
 test: $(STAMP) lint ## the quick tests: about 15 minutes on two cores
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
 
-test-all: $(STAMP) lint ## every test but the two suites `fair` and `faults`, the slow ones too
+test-all: $(STAMP) lint ## every test, the slow ones too, but the suites `fair`, `faults` and `redteam`
 	$(BIN)/python -m pytest -m "$(QUICK)" -n $(WORKERS) --dist loadgroup
-	$(BIN)/python -m pytest -m "slow and not ($(ALONE))" -n $(WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -m "slow and not (suite or $(ALONE))" -n $(WORKERS) --dist loadgroup
 	$(BIN)/python -m pytest -m "($(ALONE)) and not suite"
 
 test-browser: $(STAMP) ## JupyterLab as students and TAs use it, in a headless Chromium: the quick part

@@ -93,6 +93,7 @@ def outcome(course: Course) -> ClassOutcome:
 
 
 @needs_sandbox
+@pytest.mark.suite
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_the_whole_class_is_graded_justly(outcome: ClassOutcome) -> None:
