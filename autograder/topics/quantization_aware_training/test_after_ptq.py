@@ -16,6 +16,7 @@ from autograder.judge.student import RemoteObject, Student
 from autograder.judge.toys import lived_in, redraw, small_network, snapshot, stripes
 from autograder.topics.quantization_aware_training.toys import (
     HIDDEN_IMAGES,
+    accepted,
     folded_checkpoint,
     frozen_grids,
     hits,
@@ -74,6 +75,10 @@ def test_every_kind_of_grid(student: Student, rng: torch.Generator) -> None:
     ):
         got = student.finetune_after_ptq(model, grids, stripes(rng), 2, 0.02)
         expect_on_grids(got, grids, "zero points, signed and unsigned codes")
+    grids = {"0": (0.001, 0, 12, True), "3": (0.003, 2000, 12, False)}
+    with accepted("a weight of 12 bits", "at_most_eight_bits"):
+        got = student.finetune_after_ptq(model, grids, stripes(rng, count=64), 1, 0.02)
+    expect_on_grids(got, grids, "12 bits")
 
 
 @check("finetune_after_ptq")
@@ -93,6 +98,26 @@ def test_without_epochs_it_is_ptq(student: Student, rng: torch.Generator) -> Non
         rtol=0,
         mistake="quantizes_layers_without_qparams",
     )
+    got = student.finetune_after_ptq(model, {}, stripes(rng, count=64), 0, 0.02)
+    what = "epochs=0, no layer named in qparams: the weight of a layer"
+    expect.close(weight_of(got, "0"), model[0].weight.detach(), what, atol=0, rtol=0)
+
+
+@check("finetune_after_ptq")
+def test_layers_by_their_full_names(student: Student, rng: torch.Generator) -> None:
+    flat = small_network(rng)
+    model = nn.Sequential(nn.Sequential(*flat[:2]), nn.Sequential(nn.Sequential(*flat[2:])))
+    grids = {"0.0": (0.15, 0, 3, True), "1.0.1": (0.06, 0, 4, True)}
+    for epochs in (0, 1):
+        with accepted("a layer name such as '1.0.1'", "direct_children_only"):
+            got = student.finetune_after_ptq(model, grids, stripes(rng, count=64), epochs, 0.01)
+        expect_on_grids(got, grids, f"layers inside other modules, epochs={epochs}")
+        names, wanted = list(got.state_dict()), list(model.state_dict())
+        if sorted(names) != sorted(wanted):
+            fail(
+                f"expected the same architecture with the tensors {wanted}, got {names}",
+                "wrappers_stay",
+            )
 
 
 def rounded_away(rng: torch.Generator) -> tuple[nn.Sequential, dict[str, Grid], DataLoader]:

@@ -7,7 +7,12 @@ from torch import Tensor
 
 from autograder.judge.checking import check, expect, fail
 from autograder.judge.student import RemoteObject, Student
-from autograder.topics.quantization_aware_training.toys import backward, expect_layer, outputs
+from autograder.topics.quantization_aware_training.toys import (
+    accepted,
+    backward,
+    expect_layer,
+    outputs,
+)
 
 NAN = float("nan")
 
@@ -65,6 +70,10 @@ def test_levels_of_other_bits(student: Student, rng: torch.Generator) -> None:
                 scale = 3.7 / (high - low)
                 x = draw(rng, scale, zero_point, bits, signed)
                 expect_levels(student, x, scale, zero_point, bits, signed)
+    # Codes far beyond int32, and values whose rounding errors are larger than the whole range.
+    far = torch.tensor([-1e10, -3e5, 3e5, 1e10])
+    for bits, zero_point, signed in ((4, 0, True), (8, 100, False)):
+        expect_levels(student, far, 0.25, zero_point, bits, signed)
 
 
 @check("fake_quantize")
@@ -78,7 +87,10 @@ def test_rounds_half_to_even(student: Student, rng: torch.Generator) -> None:
 
 @check("fake_quantize", weight=2)
 def test_gradient_passes_straight_through(student: Student, rng: torch.Generator) -> None:
-    for bits, zero_point, signed in ((4, 0, True), (3, 2, False), (2, 0, True), (8, 100, False)):
+    for bits, zero_point, signed in (
+        *((4, 0, True), (3, 2, False), (2, 0, True), (8, 100, False)),
+        *((4, -7, True), (4, 6, True)),
+    ):
         low, high = codes_of(bits, signed)
         scale = 0.3
         codes = low + torch.rand(200, generator=rng) * (high - low)
@@ -98,7 +110,10 @@ def test_gradient_passes_straight_through(student: Student, rng: torch.Generator
 
 @check("fake_quantize", weight=2)
 def test_no_gradient_where_clipped(student: Student, rng: torch.Generator) -> None:
-    for bits, zero_point, signed in ((4, 0, True), (3, 2, False), (2, 0, True), (4, 15, False)):
+    for bits, zero_point, signed in (
+        *((4, 0, True), (3, 2, False), (2, 0, True), (4, 15, False)),
+        *((4, -7, True), (4, 6, True)),
+    ):
         low, high = codes_of(bits, signed)
         scale = 0.3
         beyond = 0.6 + torch.rand(100, generator=rng) * 3 * (high - low)
@@ -153,6 +168,9 @@ def test_any_shape_and_keywords(student: Student, rng: torch.Generator) -> None:
         expect.tensor(got, shape, torch.float32)
         expect.unchanged(before, x, "x", "works_in_place")
         expect.true((got - x).abs().max() <= 0.126, "expected every value at its nearest level")
+    x = torch.linspace(-3, 3, 50, dtype=torch.float64)
+    got = student.fake_quantize(x, 0.25, 0, 6, True)
+    expect.tensor(got, (50,), torch.float64, "the result for an x of float64")
 
 
 @check("fake_quantize")
@@ -296,4 +314,7 @@ def test_observers_are_separate(student: Student, rng: torch.Generator) -> None:
 def test_observer_rejects_impossible_momentum(student: Student, rng: torch.Generator) -> None:
     for momentum in (-0.1, 1.1, 2):
         with expect.value_error(f"momentum = {momentum}"):
+            student.MovingAverageObserver(momentum)
+    for momentum in (0, 1):  # both ends belong to the range
+        with accepted(f"momentum = {momentum}", "refuses_the_ends"):
             student.MovingAverageObserver(momentum)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ def expect_near(module: Any, layer: nn.Module, x: Tensor, limit: float, what: st
     for mode in ("train", "eval"):
         getattr(module, mode)()
         got = expect.tensor(outputs(module, x), wanted.shape, what=f"{what}, {mode} mode")
-        if error(got, wanted) > limit:
+        if not error(got, wanted) <= limit:
             lost = layer.bias is not None and error(got, no_bias) < limit
             fail(
                 f"{what}, {mode} mode: expected nearly the outputs of the float layer, but they "
@@ -65,12 +66,42 @@ def expect_weight_levels(rows: Tensor, weight: Tensor, bits: int, mode: str = "t
             "are weight_bits and activation_bits in their places?",
             "bits_swapped",
         )
-    if off > WORST[bits]:
+    if not off <= WORST[bits]:
         fail(
             f"weight_bits={bits}: the rounded weight is off by {off:.1%}, expected at most "
             f"{WORST[bits]:.0%}; are weight_bits and activation_bits in their places?",
             "bits_swapped",
         )
+
+
+def expect_few_levels_of_a_long_tail(
+    student: Student, layer: nn.Module, read: Callable[[RemoteObject], Tensor]
+) -> None:
+    """Expect at most 2^bits levels of a weight whose largest value need not set the scale."""
+    with torch.no_grad():
+        layer.weight.pow_(5)
+    for bits in (2, 3):
+        levels = most_levels(read(wrap(student, layer, bits, 8)))
+        if levels > 2**bits:
+            fail(
+                f"weight_bits={bits}, a weight with a few large values: expected at most "
+                f"{2**bits} levels, got {levels}; what lies beyond the last code is clipped",
+                "weight_not_clipped",
+            )
+
+
+def expect_zeros(student: Student, layer: nn.Module, x: Tensor) -> None:
+    """Expect the float layer's outputs where a channel or the whole input is zero."""
+    with torch.no_grad():
+        layer.weight[0] = 0
+    what = "an output channel whose weights are all 0"
+    expect_near(wrap(student, layer, 8, 8), layer, x, 0.04, what)
+    module = calibrate(wrap(student, layer, 8, 8), torch.zeros_like(x))
+    with torch.no_grad():
+        wanted = layer(torch.zeros_like(x))
+    got = outputs(module, torch.zeros_like(x), "the output for an input of zeros")
+    what = "the output for an input of zeros is the bias"
+    expect.close(got, wanted, what, atol=1e-3, mistake="divides_by_zero")
 
 
 def expect_input_levels(student: Student, layer: nn.Module, shape: tuple[int, ...]) -> None:
@@ -140,7 +171,9 @@ def expect_shadow(student: Student, layer: nn.Module, x: Tensor) -> None:
             fail("no gradient reaches the bias: it stays a float parameter")
 
 
-def expect_rounded_anew(module: RemoteObject, weight: Tensor, read: Any) -> None:
+def expect_rounded_anew(
+    module: RemoteObject, weight: Tensor, read: Callable[[RemoteObject], Tensor], x: Tensor
+) -> None:
     """Expect that the module rounds the weight that it has now, not the one it had."""
     first = read(module)
     start = {key: value.detach() for key, value in state(module).items()}
@@ -152,6 +185,15 @@ def expect_rounded_anew(module: RemoteObject, weight: Tensor, read: Any) -> None
             "the float weight has changed, but the layer still computes with the old rounded one: "
             "round it anew in each forward",
             "weight_rounded_once",
+        )
+    module.eval()
+    shown = outputs(module, x)
+    module.load_state_dict(start, strict=False)
+    if (outputs(module, x) - shown).abs().max() < 0.01:
+        fail(
+            "eval mode: the float weight has changed, but the layer still computes with the weight "
+            "that it rounded in train mode: round it anew in each forward",
+            "rounded_weight_remembered",
         )
     module.load_state_dict({**start, **{key: 8 * start[key] for key in keys}}, strict=False)
     for _ in range(30):  # the scale may follow the weight slowly
@@ -191,6 +233,8 @@ def expect_rejected(student: Student, layer: nn.Module) -> None:
     for weight_bits, activation_bits in ((1, 8), (17, 8), (8, 1), (8, 17), (0, 8), (8, -2)):
         with expect.value_error(f"weight_bits={weight_bits}, activation_bits={activation_bits}"):
             student.call(f"QAT{type(layer).__name__}", layer, weight_bits, activation_bits)(x)
+    for weight_bits, activation_bits in ((2, 16), (16, 2)):  # both ends belong to the range
+        outputs(wrap(student, layer, weight_bits, activation_bits), x)
 
 
 # ---------------------------------------------------------------- QATLinear
@@ -212,6 +256,7 @@ def test_linear_weight_has_few_levels(student: Student, rng: torch.Generator) ->
             expect_weight_levels(rows, layer.weight.detach(), bits, mode)
     rows = read_linear(wrap(student, layer, 8, 3), 40)
     expect_weight_levels(rows, layer.weight.detach(), 8)
+    expect_few_levels_of_a_long_tail(student, layer, lambda module: read_linear(module, 40))
 
 
 @check("QATLinear", weight=2)
@@ -238,8 +283,8 @@ def test_linear_bias_stays_in_float(student: Student, rng: torch.Generator) -> N
 @check("QATLinear")
 def test_linear_weight_is_rounded_anew(student: Student, rng: torch.Generator) -> None:
     layer = linear(rng, 12, 7)
-    module = wrap(student, layer, 3, 8)
-    expect_rounded_anew(module, layer.weight.detach(), lambda m: read_linear(m, 12))
+    module, x = wrap(student, layer, 3, 8), torch.eye(12)
+    expect_rounded_anew(module, layer.weight.detach(), lambda m: read_linear(m, 12), x)
 
 
 @check("QATLinear")
@@ -268,6 +313,11 @@ def test_linear_shapes_and_no_bias(student: Student, rng: torch.Generator) -> No
     before, arguments = snapshot(layer), {"weight_bits": 8, "activation_bits": 8}
     student.QATLinear(layer=layer, **arguments)
     expect.unchanged(before, layer, "the given layer")
+
+
+@check("QATLinear", weight=0.5)
+def test_linear_with_zeros(student: Student, rng: torch.Generator) -> None:
+    expect_zeros(student, linear(rng, 12, 7), torch.rand(50, 12, generator=rng))
 
 
 @check("QATLinear", weight=0.5)
@@ -319,6 +369,7 @@ def test_conv_weight_has_few_levels(student: Student, rng: torch.Generator) -> N
         for mode in ("train", "eval"):
             rows = read_conv(module, layer, mode)
             expect_weight_levels(rows, layer.weight.detach(), bits, mode)
+    expect_few_levels_of_a_long_tail(student, layer, lambda module: read_conv(module, layer))
 
 
 @check("QATConv2d", weight=2)
@@ -328,10 +379,10 @@ def test_conv_input_has_few_levels(student: Student, rng: torch.Generator) -> No
 
 @check("QATConv2d", weight=2)
 def test_conv_float_weight_learns(student: Student, rng: torch.Generator) -> None:
-    layer = fill(nn.Conv2d(3, 5, 3), rng)
-    expect_shadow(student, layer, torch.rand(6, 3, 9, 9, generator=rng))
+    layer, x = fill(nn.Conv2d(3, 5, 3), rng), torch.rand(6, 3, 9, 9, generator=rng)
+    expect_shadow(student, layer, x)
     module = wrap(student, layer, 3, 8)
-    expect_rounded_anew(module, layer.weight.detach(), lambda m: read_conv(m, layer))
+    expect_rounded_anew(module, layer.weight.detach(), lambda m: read_conv(m, layer), x)
 
 
 @check("QATConv2d")
@@ -364,6 +415,11 @@ def test_conv_without_bias(student: Student, rng: torch.Generator) -> None:
     before = snapshot(layer)
     student.QATConv2d(layer=layer, weight_bits=4, activation_bits=8)
     expect.unchanged(before, layer, "the given layer")
+
+
+@check("QATConv2d", weight=0.5)
+def test_conv_with_zeros(student: Student, rng: torch.Generator) -> None:
+    expect_zeros(student, fill(nn.Conv2d(3, 5, 3), rng), torch.rand(6, 3, 9, 9, generator=rng))
 
 
 @check("QATConv2d", weight=0.5)

@@ -53,11 +53,11 @@ def random_layer(rng: torch.Generator) -> nn.Linear:
     return layer
 
 
-def expect_quantized(module: RemoteObject, what: str, mistake: str) -> None:
-    """Expect a chain of linear layers to compute with a weight of 3 bits."""
+def expect_quantized(module: RemoteObject, what: str, mistake: str | None, bits: int = 3) -> None:
+    """Expect a chain of linear layers to compute with a weight of few bits."""
     levels = most_levels(read_linear(module, SIZE), 5e-3)
-    if levels > 8:
-        fail(f"{what}: 3 bits allow 8 levels of its weight, got {levels}", mistake)
+    if levels > 2**bits:
+        fail(f"{what}: {bits} bits allow {2**bits} levels of its weight, got {levels}", mistake)
 
 
 # ---------------------------------------------------------------- prepare_qat
@@ -91,6 +91,9 @@ def test_every_linear_layer_is_wrapped(student: Student, rng: torch.Generator) -
         "a layer deep inside",
         "nested_forgotten",
     )
+    for bits in (2, 4):
+        module = prepare(student, nn.Sequential(random_layer(rng)), bits, 16)
+        expect_quantized(module, f"weight_bits={bits}", None, bits)
 
 
 @check("prepare_qat", weight=2)
@@ -202,6 +205,29 @@ def test_other_layers_stay(student: Student, rng: torch.Generator) -> None:
 
 
 @check("prepare_qat")
+def test_networks_with_a_forward_of_their_own(student: Student, rng: torch.Generator) -> None:
+    # ReLU, pooling and flatten stand in the forward of LeNet, and are no modules.
+    x, network = torch.rand(12, 1, 28, 28, generator=rng), redraw(LeNet(2, 3, 8), rng)
+    with torch.no_grad():
+        wanted = network(x)
+    for model in (network, nn.Sequential(network)):
+        module = prepare(student, model, 8, 8, "nested_forgotten")
+        try:
+            calibrate(module, x)
+        except StudentError as problem:
+            if problem.fatal:
+                raise
+            fail(
+                f"the course's LeNet, prepared, raised {problem}; only the layers are replaced, "
+                "the model and its forward stay",
+                "forward_lost",
+            )
+        off = error(expect.tensor(outputs(module, x), wanted.shape), wanted)
+        message = f"the course's LeNet: off by {off:.1%} at 8 bits (allowed 8 %)"
+        expect.true(off < 0.08, message)
+
+
+@check("prepare_qat")
 def test_prepared_model_is_in_eval_mode(student: Student, rng: torch.Generator) -> None:
     for model in (small_network(rng).train(), small_network(rng).eval()):
         flags = modes(student, prepare(student, model, 4, 8))
@@ -276,6 +302,12 @@ def test_training_leaves_the_given_model(student: Student, rng: torch.Generator)
             fail("the given model now has gradients: train a deep copy", "changes_the_model")
         if modes(student, module) != flags:
             fail(f"the given model was in {name} mode and no longer is", "changes_the_model")
+        got = trained(student, module, loader, 0, 0.01)
+        message = f"epochs=0, the given model in {name} mode: expected a copy in eval mode"
+        expect.true(not any(modes(student, got)), message, "left_in_train_mode")
+        got.train(name == "eval")  # a copy may be put into any mode
+        if modes(student, module) != flags:
+            fail("epochs=0: the given model itself came back, not a copy", "no_copy_without_epochs")
 
 
 @check("train_qat")
@@ -358,6 +390,26 @@ def test_epochs_and_learning_rate_of_qat_count(student: Student, rng: torch.Gene
     expect.true(distance(10, 1e-3) > 1.5 * usual, message, "ignores_epochs")
     message = "a learning rate 100 times smaller moved the weights as far: is `lr` used?"
     expect.true(distance(1, 1e-5) < 0.3 * usual, message, "ignores_the_learning_rate")
+
+
+@check("train_qat")
+def test_gradients_do_not_pile_up(student: Student, rng: torch.Generator) -> None:
+    # With a tiny lr the gradient hardly changes. Ten times the steps then go about 10 times as far,
+    # with a momentum of 0.9 about 31 times and of 0.99 about 73 times; the sum of all gradients so
+    # far goes 83 times as far.
+    loader = stripes(rng, count=32)
+    module = prepare(student, small_network(rng), 8, 8)
+    start = float_weights(module)
+    short, long = (
+        float((float_weights(trained(student, module, loader, epochs, 1e-5)) - start).norm())
+        for epochs in (5, 50)
+    )
+    if long > 78 * short:
+        fail(
+            f"ten times the steps went {long / short:.0f} times as far: are the gradients of "
+            "earlier batches set to zero before each backward?",
+            "gradients_pile_up",
+        )
 
 
 @check("train_qat", weight=0.5)

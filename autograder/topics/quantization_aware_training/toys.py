@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -77,7 +78,21 @@ def prepare(
 
 def outputs(module: Any, x: Tensor, what: str = "the output") -> Tensor:
     """Return what a module says about x, without its graph."""
-    return expect.tensor(module(x), what=what).detach()
+    got = expect.tensor(module(x), what=what).detach()
+    if not got.isfinite().all():
+        fail(f"{what}: expected finite numbers, got NaN or infinity: is a scale 0 somewhere?")
+    return got
+
+
+@contextmanager
+def accepted(what: str, mistake: str) -> Iterator[None]:
+    """Expect no ValueError for arguments that are allowed."""
+    try:
+        yield
+    except StudentError as problem:
+        if not problem.is_a("ValueError"):
+            raise
+        fail(f"{what} is allowed, but your code raised {problem}", mistake)
 
 
 def calibrate(module: RemoteObject, x: Tensor) -> RemoteObject:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from autograder.authoring.answers import alternative
 
@@ -99,4 +100,29 @@ def finetune_after_ptq__weights_swapped_around_backward(model, qparams, loader, 
                 layers[name].weight.data = weight
             optimizer.step()
     to_grid()
+    return twin.eval()
+
+
+@alternative("finetune_after_ptq")
+def finetune_after_ptq__wrappers_taken_out_again(model, qparams, loader, epochs, lr):
+    class Wrapped(nn.Module):
+        def __init__(self, layer, grid):
+            super().__init__()
+            self.layer, self.grid = layer, grid
+
+        def forward(self, x):
+            weight = fake_quantize(self.layer.weight, *self.grid)
+            return torch.func.functional_call(self.layer, {"weight": weight}, (x,))
+
+    twin = copy.deepcopy(model)
+    layers = dict(twin.named_modules())
+    for name, grid in qparams.items():
+        require(name in layers, f"{name} is no layer")
+        code_range(grid[2], True)
+        twin.set_submodule(name, Wrapped(layers[name], grid))
+    train(twin, loader, epochs, lr)
+    for name, grid in qparams.items():
+        layer = layers[name]
+        layer.weight = nn.Parameter(fake_quantize(layer.weight.detach(), *grid))
+        twin.set_submodule(name, layer)
     return twin.eval()

@@ -14,6 +14,8 @@ def convert__dequantizes_in_forward(model):
     class Stored(nn.Module):
         def __init__(self, source):
             super().__init__()
+            require(source.weight_bits <= 8, "model has weights of more than 8 bits")
+            require(source.observer.started, "model has inputs of unknown range")
             scale = weight_scale(source.layer.weight, source.weight_bits)
             rounded = source.quantized_weight().detach() / scale
             self.register_buffer("weight", rounded.round().to(torch.int8))
@@ -46,6 +48,8 @@ def convert__whole_bias_and_plain_attributes(model):
     class Whole(nn.Module):
         def __init__(self, source):
             super().__init__()
+            if source.weight_bits > 8 or not source.observer.started:
+                raise ValueError("model: more than 8 weight bits, or an input of unknown range")
             layer, bits = source.layer, source.activation_bits
             self.s_x, self.z_x = range_to_scale(source.observer.low, source.observer.high, bits)
             self.last = 2**bits - 1
@@ -92,6 +96,7 @@ def convert__unsigned_codes_and_a_correction(model):
             super().__init__()
             layer, self.bits = source.layer, source.activation_bits
             require(source.weight_bits <= 8, "at most 8 bits")
+            require(source.observer.started, "an input of unknown range")
             self.s, self.z = range_to_scale(source.observer.low, source.observer.high, self.bits)
             self.step = weight_scale(layer.weight, source.weight_bits)
             low, high = code_range(source.weight_bits, True)
@@ -119,3 +124,47 @@ def convert__unsigned_codes_and_a_correction(model):
         if isinstance(layer, QATLinear):
             box.set_submodule(name, Whole(layer))
     return box[0].eval()
+
+
+@alternative("convert")
+def convert__whole_number_arithmetic(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            if source.weight_bits > 8:
+                raise ValueError("model: at most 8 weight bits")
+            if not source.observer.started:
+                raise ValueError("model: the range of an input is unknown")
+            layer, self.bits = source.layer, source.activation_bits
+            self.s, self.z = range_to_scale(source.observer.low, source.observer.high, self.bits)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            codes = torch.round(source.quantized_weight().detach() / self.step)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.kernel_size, layer.dilation, layer.padding, layer.stride
+
+        def forward(self, x):
+            q = torch.round(x / self.s).add(self.z).clamp(0, 2**self.bits - 1).long() - self.z
+            codes, shape = self.codes.flatten(1).long(), (-1,)
+            if self.geometry is None:
+                whole = q @ codes.T
+            else:
+                kernel, dilation, padding, stride = self.geometry
+                rows = q.shape[2] + 2 * padding[0] - dilation[0] * (kernel[0] - 1) - 1
+                columns = F.unfold(q.double(), *self.geometry).long()
+                whole = (codes @ columns).unflatten(2, (rows // stride[0] + 1, -1))
+                shape = (-1, 1, 1)
+            y = (whole.double() * (self.s * self.step)).float()
+            return y if self.bias is None else y + self.bias.view(shape)
+
+    def replace(module):
+        for name, child in list(module.named_children()):
+            if isinstance(child, QATLinear):
+                setattr(module, name, Whole(child))
+            else:
+                replace(child)
+        return module
+
+    return replace(nn.Sequential(copy.deepcopy(model)))[0].eval()

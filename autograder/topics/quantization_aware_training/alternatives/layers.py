@@ -130,3 +130,38 @@ class QATLinear__parametrized_with_a_hook(nn.Module):
 
     def forward(self, x):
         return self.inner(x)
+
+
+@alternative("QATLinear")
+class QATLinear__library_per_channel(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        for bits in (weight_bits, activation_bits):
+            require(2 <= bits <= 16, "bits must lie in 2 .. 16")
+        self.layer, self.top, self.bits = layer, 2 ** (weight_bits - 1) - 1, activation_bits
+        self.observer = MovingAverageObserver(0.0)
+
+    def forward(self, x):
+        self.observer(x.detach())
+        # An affine grid from low to high: it need not hold 0.
+        low, high = float(self.observer.low), float(self.observer.high)
+        scale = (high - low) / (2**self.bits - 1) or 1.0
+        x = low + fake_quantize(x - low, scale, 0, self.bits, False)
+        weight = self.layer.weight
+        scales = (weight.detach().abs().amax(dim=1) / self.top).clamp(min=1e-12)
+        zeros = torch.zeros(len(scales), dtype=torch.int32)
+        weight = torch.fake_quantize_per_channel_affine(
+            weight, scales, zeros, 0, -self.top - 1, self.top
+        )
+        return F.linear(x, weight, self.layer.bias)
+
+
+@alternative("QATConv2d")
+class QATConv2d__scale_kept_from_training(QATLinear):
+    def forward(self, x):
+        a = self.layer
+        if self.training or not hasattr(self, "scale"):
+            self.scale = weight_scale(a.weight, self.weight_bits)
+        weight = fake_quantize(a.weight, self.scale, 0, self.weight_bits, True)
+        x = self.quantized_input(x)
+        return F.conv2d(x, weight, a.bias, a.stride, a.padding, a.dilation)

@@ -183,3 +183,85 @@ def finetune_after_ptq__ignores_epochs(model, qparams, loader, epochs, lr):
     for name in qparams:
         parametrize.remove_parametrizations(layers[name], "weight")
     return twin
+
+
+@mistake(
+    "finetune_after_ptq",
+    caught_by="test_layers_by_their_full_names",
+    hint="only direct children are found; names are those of named_modules(), such as 'features.0'",
+    replay=False,
+)
+def finetune_after_ptq__direct_children_only(model, qparams, loader, epochs, lr):
+    class Grid(nn.Module):
+        def __init__(self, grid):
+            super().__init__()
+            self.grid = grid
+
+        def forward(self, weight):
+            return fake_quantize(weight, *self.grid)
+
+    twin = copy.deepcopy(model)
+    for name, grid in qparams.items():
+        require(hasattr(twin, name), f"{name} is no layer")
+        code_range(grid[2], True)
+        parametrize.register_parametrization(getattr(twin, name), "weight", Grid(grid))
+    twin = train(twin, loader, epochs, lr)
+    for name in qparams:
+        parametrize.remove_parametrizations(getattr(twin, name), "weight")
+    return twin
+
+
+@mistake(
+    "finetune_after_ptq",
+    caught_by="test_layers_by_their_full_names",
+    hint="wrappers stay in the model that is returned; it has the same architecture as the given "
+    "one",
+    replay=False,
+)
+def finetune_after_ptq__wrappers_stay(model, qparams, loader, epochs, lr):
+    class Wrapped(nn.Module):
+        def __init__(self, layer, grid):
+            super().__init__()
+            self.layer, self.grid = layer, grid
+
+        def forward(self, x):
+            weight = fake_quantize(self.layer.weight, *self.grid)
+            return torch.func.functional_call(self.layer, {"weight": weight}, (x,))
+
+    twin = copy.deepcopy(model)
+    layers = dict(twin.named_modules())
+    for name, grid in qparams.items():
+        require(name in layers, f"{name} is no layer")
+        code_range(grid[2], True)
+        twin.set_submodule(name, Wrapped(layers[name], grid))
+    train(twin, loader, epochs, lr)
+    for name, grid in qparams.items():
+        layers[name].weight.data = fake_quantize(layers[name].weight.data, *grid)
+    return twin
+
+
+@mistake(
+    "finetune_after_ptq",
+    caught_by="test_every_kind_of_grid",
+    hint="more than 8 bits are refused, but 2 to 16 are allowed",
+    replay=False,
+)
+def finetune_after_ptq__at_most_eight_bits(model, qparams, loader, epochs, lr):
+    class Grid(nn.Module):
+        def __init__(self, grid):
+            super().__init__()
+            self.grid = grid
+
+        def forward(self, weight):
+            return fake_quantize(weight, *self.grid)
+
+    twin = copy.deepcopy(model)
+    layers = dict(twin.named_modules())
+    for name, grid in qparams.items():
+        require(name in layers, f"{name} is no layer")
+        require(2 <= grid[2] <= 8, "bits must lie in 2 .. 16")
+        parametrize.register_parametrization(layers[name], "weight", Grid(grid))
+    twin = train(twin, loader, epochs, lr)
+    for name in qparams:
+        parametrize.remove_parametrizations(layers[name], "weight")
+    return twin

@@ -320,3 +320,149 @@ def convert__puts_the_given_model_into_eval(model):
         if isinstance(layer, QATLinear):
             holder.set_submodule(name, Whole(layer))
     return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_every_number_of_bits",
+    hint="the codes of the input are put into 8 bits, whatever activation_bits says, and wrap "
+    "around",
+)
+def convert__input_codes_in_eight_bits(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "model: at most 8 weight bits")
+            require(bool(source.observer.started), "model: unknown range of an input")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+        def forward(self, x):
+            q = (torch.round(x / self.scale) + self.zero).clamp(0, 2**self.bits - 1)
+            q = q.to(torch.uint8).int() - self.zero
+            x, weight = q * self.scale, self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_converting_rejects_what_cannot_be",
+    hint="weights of more than 8 bits, or inputs of unknown range, are not rejected",
+)
+def convert__more_than_eight_bits(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer(
+                "codes", codes.to(torch.int8 if source.weight_bits <= 8 else torch.int16)
+            )
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(holder.named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_layers_deep_inside",
+    hint="only direct children are converted; layers deep inside other modules are forgotten",
+)
+def convert__nested_forgotten(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "model: at most 8 weight bits")
+            require(bool(source.observer.started), "model: unknown range of an input")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    twin = copy.deepcopy(model)
+    for name, layer in list(twin.named_children()):
+        if isinstance(layer, QATLinear):
+            setattr(twin, name, Whole(layer))
+    return twin.eval()
+
+
+@mistake(
+    "convert",
+    caught_by="test_converting_leaves_the_given_model",
+    hint="the converted layers share their biases with the given model: use copy.deepcopy",
+)
+def convert__shares_tensors(model):
+    class Whole(nn.Module):
+        def __init__(self, source):
+            super().__init__()
+            require(source.weight_bits <= 8, "model: at most 8 weight bits")
+            require(bool(source.observer.started), "model: unknown range of an input")
+            watch, layer, self.bits = source.observer, source.layer, source.activation_bits
+            self.geometry = None
+            if isinstance(layer, nn.Conv2d):
+                self.geometry = layer.stride, layer.padding, layer.dilation
+            self.scale, self.zero = range_to_scale(watch.low, watch.high, self.bits)
+            low, high = code_range(source.weight_bits, True)
+            self.step = weight_scale(layer.weight, source.weight_bits)
+            codes = torch.round(layer.weight.detach() / self.step).clamp(low, high)
+            self.register_buffer("codes", codes.to(torch.int8))
+            self.register_buffer("bias", None if layer.bias is None else layer.bias.detach())
+
+        def forward(self, x):
+            x = fake_quantize(x, self.scale, self.zero, self.bits, False)
+            weight = self.codes.float() * self.step
+            if self.geometry is None:
+                return F.linear(x, weight, self.bias)
+            return F.conv2d(x, weight, self.bias, *self.geometry)
+
+    holder = nn.ModuleDict({"model": copy.deepcopy(model)})
+    for name, layer in list(nn.ModuleDict({"model": model}).named_modules()):
+        if isinstance(layer, QATLinear):
+            holder.set_submodule(name, Whole(layer))
+    return holder["model"].eval()

@@ -327,3 +327,101 @@ class MovingAverageObserver__zero_means_no_batch_yet(nn.Module):
             self.low = keep * self.low + (1 - keep) * low if self.low else low
             self.high = keep * self.high + (1 - keep) * high if self.high else high
         return x
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_any_shape_and_keywords",
+    hint="the result is float32, whatever the dtype of x is",
+)
+def fake_quantize__always_float32(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    x = x.float()
+    with torch.no_grad():
+        codes = torch.round(x / float(scale)) + zero_point
+        inside = (codes >= low) & (codes <= high)
+        y = (codes.clamp(low, high) - zero_point) * float(scale)
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_other_bits",
+    hint="the codes become integers before they are clamped, and far values wrap around",
+)
+def fake_quantize__integers_wrap(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    with torch.no_grad():
+        codes = torch.round(x / float(scale)).to(torch.int32) + zero_point
+        inside = (codes >= low) & (codes <= high)
+        y = (codes.clamp(low, high) - zero_point) * float(scale)
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_levels_of_other_bits",
+    hint="x + (y - x) far outside the range: a small y is lost in the rounding of a large x",
+)
+def fake_quantize__lost_beside_a_large_x(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    with torch.no_grad():
+        codes = torch.round(x / float(scale)) + zero_point
+        inside = (codes >= low) & (codes <= high)
+        y = (codes.clamp(low, high) - zero_point) * float(scale)
+    result = x + (y - x).detach()
+    if result.requires_grad:
+        result.register_hook(lambda gradient: gradient * inside)
+    return result
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_gradient_passes_straight_through",
+    hint="the range of the gradient forgets the zero point where the codes are signed",
+)
+def fake_quantize__zero_point_only_unsigned(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    shift = 0 if signed else zero_point
+    with torch.no_grad():
+        codes = torch.round(x / scale) + zero_point
+        inside = (torch.round(x / scale) >= low - shift) & (torch.round(x / scale) <= high - shift)
+        y = ((codes.clamp(low, high) - zero_point) * scale).to(x.dtype)
+    return torch.where(inside, y + (x - x.detach()), y)
+
+
+@mistake(
+    "fake_quantize",
+    caught_by="test_gradient_passes_straight_through",
+    hint="the gradient goes through torch.clamp after the rounding: a value that was rounded to "
+    "the first or the last code lies exactly on the border, where torch.clamp passes none",
+)
+def fake_quantize__clamps_what_was_rounded(x, scale, zero_point, bits, signed):
+    low, high = code_range(bits, signed)
+    require(not x.isnan().any(), "x must not hold NaN")
+    codes = x / float(scale)
+    codes = codes + (torch.round(codes) - codes).detach() + zero_point
+    return (codes.clamp(low, high) - zero_point) * float(scale)
+
+
+@mistake(
+    "MovingAverageObserver",
+    caught_by="test_observer_rejects_impossible_momentum",
+    hint="a momentum of 1 (or of 0) is refused, but both belong to [0, 1]",
+)
+class MovingAverageObserver__refuses_the_ends(nn.Module):
+    def __init__(self, momentum=0.9):
+        super().__init__()
+        require(0 <= momentum < 1, "momentum must lie in [0, 1]")
+        self.momentum, self.low, self.high = momentum, None, None
+
+    def forward(self, x):
+        if self.training:
+            low, high, keep = x.min().item(), x.max().item(), self.momentum
+            self.low = low if self.low is None else keep * self.low + (1 - keep) * low
+            self.high = high if self.high is None else keep * self.high + (1 - keep) * high
+        return x

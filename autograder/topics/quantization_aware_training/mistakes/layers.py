@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -302,6 +303,96 @@ class QATLinear__float_in_eval_mode(nn.Module):
         return F.linear(x, weight, self.layer.bias)
 
 
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_weight_has_few_levels",
+    hint="the weight is rounded but not clipped to the codes of its bits",
+)
+class QATLinear__weight_not_clipped(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        scale, weight = weight_scale(self.layer.weight, self.bits), self.layer.weight
+        rounded = torch.round(weight / scale) * scale
+        return F.linear(x, weight + (rounded - weight).detach(), self.layer.bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_weight_is_rounded_anew",
+    hint="eval mode uses the weight that was rounded at the last step of training, not the present "
+    "one",
+)
+class QATLinear__rounded_weight_remembered(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        weight = self.layer.weight
+        if self.training or not hasattr(self, "rounded"):
+            self.rounded = fake_quantize(
+                weight, weight_scale(weight, self.bits), 0, self.bits, True
+            )
+        return F.linear(x, self.rounded, self.layer.bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_with_zeros",
+    hint="a channel of zeros has the scale 0, and 0 / 0 is NaN",
+)
+class QATLinear__divides_by_zero(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        code_range(weight_bits, True), code_range(activation_bits, True)
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        top, weight = 2 ** (self.bits - 1) - 1, self.layer.weight
+        scale = weight.detach().abs().amax(dim=1, keepdim=True) / top
+        rounded = torch.round(weight / scale).clamp(-top - 1, top) * scale
+        return F.linear(x, weight + (rounded - weight).detach(), self.layer.bias)
+
+
+@mistake(
+    "QATLinear",
+    caught_by="test_linear_rejects_impossible_bits",
+    hint="more than 8 bits are refused, but 2 to 16 are allowed",
+)
+class QATLinear__at_most_eight_bits(nn.Module):
+    def __init__(self, layer, weight_bits, activation_bits):
+        super().__init__()
+        for bits in (weight_bits, activation_bits):
+            require(2 <= bits <= 8, "bits must lie in 2 .. 16")
+        self.layer, self.bits, self.activation_bits = layer, weight_bits, activation_bits
+        self.observer = MovingAverageObserver(0.9)
+
+    def forward(self, x):
+        x = self.observer(x)
+        scale, zero = range_to_scale(self.observer.low, self.observer.high, self.activation_bits)
+        x = fake_quantize(x, scale, zero, self.activation_bits, False)
+        weight = self.layer.weight
+        weight = fake_quantize(weight, weight_scale(weight, self.bits), 0, self.bits, True)
+        return F.linear(x, weight, self.layer.bias)
+
+
 # ---------------------------------------------------------------- QATConv2d
 
 
@@ -387,3 +478,46 @@ class QATConv2d__pads_with_code_zero(QATLinear):
             x = F.pad(x, (columns, columns, rows, rows), value=float(self.observer.low))
         weight = self.quantized_weight()
         return F.conv2d(x, weight, layer.bias, layer.stride, padding, layer.dilation)
+
+
+@mistake(
+    "QATConv2d",
+    caught_by="test_conv_weight_has_few_levels",
+    hint="the weight is rounded but not clipped to the codes of its bits",
+)
+class QATConv2d__weight_not_clipped(QATLinear):
+    def forward(self, x):
+        a, scale = self.layer, weight_scale(self.layer.weight, self.weight_bits)
+        weight = a.weight + (torch.round(a.weight / scale) * scale - a.weight).detach()
+        x = self.quantized_input(x)
+        return F.conv2d(x, weight, a.bias, a.stride, a.padding, a.dilation)
+
+
+@mistake(
+    "QATConv2d",
+    caught_by="test_conv_with_zeros",
+    hint="a channel of zeros has the scale 0, and 0 / 0 is NaN",
+)
+class QATConv2d__divides_by_zero(QATLinear):
+    def forward(self, x):
+        a, top = self.layer, 2 ** (self.weight_bits - 1) - 1
+        scale = a.weight.detach().abs().amax(dim=(1, 2, 3), keepdim=True) / top
+        rounded = torch.round(a.weight / scale).clamp(-top - 1, top) * scale
+        weight = a.weight + (rounded - a.weight).detach()
+        x = self.quantized_input(x)
+        return F.conv2d(x, weight, a.bias, a.stride, a.padding, a.dilation)
+
+
+@mistake(
+    "QATConv2d",
+    caught_by="test_conv_float_weight_learns",
+    hint="eval mode uses the weight that was rounded at the last step of training, not the present "
+    "one",
+)
+class QATConv2d__rounded_weight_remembered(QATLinear):
+    def forward(self, x):
+        a = self.layer
+        if self.training or not hasattr(self, "rounded"):
+            self.rounded = self.quantized_weight()
+        x = self.quantized_input(x)
+        return F.conv2d(x, self.rounded, a.bias, a.stride, a.padding, a.dilation)

@@ -171,6 +171,48 @@ def prepare_qat__shares_the_parameters(model, weight_bits, activation_bits):
     return twin.eval()
 
 
+@mistake(
+    "prepare_qat",
+    caught_by="test_networks_with_a_forward_of_their_own",
+    hint="the modules are put into a new Sequential: what the model's own forward does between "
+    "them is lost",
+)
+def prepare_qat__forward_lost(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+
+    def wrap(module):
+        if isinstance(module, nn.Conv2d):
+            return QATConv2d(copy.deepcopy(module), weight_bits, activation_bits)
+        if isinstance(module, nn.Linear):
+            return QATLinear(copy.deepcopy(module), weight_bits, activation_bits)
+        parts = [wrap(child) for child in module.children()]
+        return nn.Sequential(*parts) if parts else copy.deepcopy(module)
+
+    return wrap(model).eval()
+
+
+@mistake(
+    "prepare_qat",
+    caught_by="test_networks_with_a_forward_of_their_own",
+    hint="only the direct children are wrapped; layers deep inside other modules are forgotten",
+)
+def prepare_qat__only_inside_sequential(model, weight_bits, activation_bits):
+    code_range(weight_bits, True), code_range(activation_bits, True)
+
+    def wrap(module):
+        for name, layer in list(module.named_children()):
+            if isinstance(layer, nn.Conv2d):
+                setattr(module, name, QATConv2d(layer, weight_bits, activation_bits))
+            elif isinstance(layer, nn.Linear):
+                setattr(module, name, QATLinear(layer, weight_bits, activation_bits))
+            elif isinstance(layer, nn.Sequential):
+                wrap(layer)
+
+    twin = copy.deepcopy(model)
+    wrap(twin)
+    return twin.eval()
+
+
 # ---------------------------------------------------------------- train_qat
 
 
@@ -290,4 +332,34 @@ def train_qat__trains_on_one_batch(model, loader, epochs, lr):
         optimizer.zero_grad()
         F.cross_entropy(twin(images), labels).backward()
         optimizer.step()
+    return twin.eval()
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_training_leaves_the_given_model",
+    hint="with epochs=0 the given model itself comes back; a copy is expected then too",
+    replay=False,
+)
+def train_qat__no_copy_without_epochs(model, loader, epochs, lr):
+    require(lr > 0, "lr must be above 0")
+    if epochs == 0:
+        return model.eval()
+    return train(copy.deepcopy(model), loader, epochs, lr)
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_gradients_do_not_pile_up",
+    hint="zero_grad is forgotten: each step uses the sum of all gradients so far",
+    replay=False,
+)
+def train_qat__gradients_pile_up(model, loader, epochs, lr):
+    require(epochs >= 0 and lr > 0, "epochs must be 0 or more, lr above 0")
+    twin = copy.deepcopy(model).train()
+    optimizer = torch.optim.SGD(twin.parameters(), lr)
+    for _ in range(epochs):
+        for images, labels in loader:
+            F.cross_entropy(twin(images), labels).backward()
+            optimizer.step()
     return twin.eval()
