@@ -119,6 +119,9 @@ def test_keeps_what_equals_the_threshold(student: Student, rng: torch.Generator)
         values = EIGHTHS[torch.randperm(9, generator=rng)]
         for given in (values, values.double(), torch.full((4,), threshold)):
             expect_kept(student.select_neurons(given, threshold), given, threshold)
+    for threshold in (0.25, 0.5, 0.875):  # so near that who rounds takes them for equal
+        given = threshold + torch.tensor([2e-3, -2e-3, 1e-4, 0.0, -1e-4])
+        expect_kept(student.select_neurons(given, threshold), given, threshold)
 
 
 @check("select_neurons")

@@ -34,11 +34,11 @@ def csr_of(matrix: Tensor) -> Csr:
 
 
 def expect_csr(got: object, matrix: Tensor, what: str) -> None:
-    """Expect the CSR form of a matrix; the order within a row is free."""
+    """Expect the CSR form of a matrix: row by row, from left to right."""
     if not isinstance(got, list | tuple) or len(got) != 3:
         fail(f"{what}: expected (values, column_indices, row_pointers), got {describe(got)}")
     values, columns, pointers = got
-    right_values, _, right_pointers = csr_of(matrix)
+    right_values, right_columns, right_pointers = csr_of(matrix)
     expect.tensor(values, what=f"{what}: values")
     expect.tensor(columns, what=f"{what}: column_indices")
     if values.shape != right_values.shape or columns.shape != right_values.shape:
@@ -58,6 +58,8 @@ def expect_csr(got: object, matrix: Tensor, what: str) -> None:
     rebuilt[rows, columns] = values
     message = f"{what}: the matrix that these three tensors describe"
     expect.equal(rebuilt, matrix, message)
+    message = f"{what}: column_indices (each row from left to right)"
+    expect.equal(columns, right_columns, message)
 
 
 # ---------------------------------------------------------------- dense_to_csr

@@ -192,6 +192,46 @@ def test_fine_tuning_lowers_the_loss(student: Student) -> None:
     expect.true(after < 0.97 * before, message, "no_fine_tuning")
 
 
+@check("trim")
+def test_fresh_weights_are_trained(student: Student, rng: torch.Generator) -> None:
+    # One label throughout, which any optimizer learns, but another in the first batch: fresh
+    # weights, or those trained on that batch alone, do not answer with the first one.
+    given, (images, labels) = trained_lenet(), images_for_trim(350, 7).dataset.tensors
+    usual, other = torch.randperm(10, generator=rng)[:2].tolist()
+    labels = torch.full_like(labels, usual)
+    labels[:7] = other
+    loader = make_loader(images, labels, batch_size=7)
+    got = student.trim(copy.deepcopy(given), loader, 1, 0.9, reinitialize=True)
+    model, _ = expect_trimmed(got, given, 1)
+    right = accuracy(model, loader)
+    if right < 0.5:
+        fail(
+            "49 of 50 batches have the same label, which fresh weights learn in one epoch, too: "
+            f"expected an accuracy near 0.98 of the returned model, got {right:.2f}; train after "
+            "the weights were drawn, on all batches",
+            "drawn_after_the_training",
+        )
+
+
+@check("trim")
+def test_every_round_looks_at_the_model_as_it_is(student: Student) -> None:
+    given, loader = trained_lenet(), images_for_trim(100, 50)
+    with torch.no_grad():
+        given.fc1.weight[::2] = 0
+        given.fc1.bias[::2] = -1  # every other neuron is dead
+    threshold = gap_near(hidden_apoz(given, loader.dataset.tensors[0]), 0.98)
+    got = student.trim(copy.deepcopy(given), loader, 2, threshold)
+    _, history = expect_trimmed(got, given, 2)
+    first, second = (int(row["neurons"]) for row in history)
+    if second < 0.7 * first:
+        fail(
+            f"the first round removed the dead neurons and left {first}; expected the second to "
+            f"find few others above the same threshold {threshold:.3f}, but it left {second}; "
+            "measure APoZ on the trimmed model, and keep the threshold as it is",
+            "measures_the_first_model",
+        )
+
+
 @check("trim", weight=2)
 def test_every_round_measures_anew(student: Student) -> None:
     given, loader = trained_lenet(), images_for_trim(200, 50)
@@ -208,6 +248,9 @@ def test_every_round_measures_anew(student: Student) -> None:
             "APoZ, so measure, select and remove in every round",
             "measures_once",
         )
+    figures = {float(row["mean_apoz"]) for row in history}
+    message = "mean_apoz: expected that of each round, got the very same in all three"
+    expect.true(len(figures) > 1, message)
     got = student.trim(copy.deepcopy(given), loader, 2, threshold)
     model, history = expect_trimmed(got, given, 2)
     expect.equal(int(history[0]["neurons"]), keep, "neurons left after the first round")
@@ -225,8 +268,11 @@ def test_trim_at_the_ends_of_the_threshold(student: Student) -> None:
         for neuron in always:  # silence it, so that every APoZ is above 0
             given.fc1.weight[neuron] = 0
             given.fc1.bias[neuron] = -1
-    model, _ = expect_trimmed(student.trim(copy.deepcopy(given), loader, 1, 1.0), given, 1)
-    expect.equal(model.fc1.out_features, len(values), "threshold 1 keeps all; neurons")
+        given.fc1.weight[:5] = 0
+        given.fc1.bias[:5] = -1  # dead: their APoZ is 1 in every round
+    model, history = expect_trimmed(student.trim(copy.deepcopy(given), loader, 2, 1.0), given, 2)
+    cause = "falling_threshold" if int(history[0]["neurons"]) == len(values) else None
+    expect.equal(model.fc1.out_features, len(values), "threshold 1 keeps all; neurons", cause)
     model, _ = expect_trimmed(student.trim(copy.deepcopy(given), loader, 1, 0.0), given, 1)
     expect.equal(model.fc1.out_features, 1, "all above the threshold: the lowest stays; neurons")
 

@@ -260,9 +260,14 @@ def test_pruning_leaves_the_rest_of_the_model(student: Student, rng: torch.Gener
 def test_pruning_rejects_impossible_arguments(student: Student, rng: torch.Generator) -> None:
     model = redraw(MLP((5,)), rng)
     for scope in ("layer", "global"):
-        for sparsity in (-0.1, 1.5, 90, NAN):
+        for sparsity in (-0.1, 1.0, 1.5, 90, NAN):
             with expect.value_error(f"sparsity = {sparsity}, scope {scope!r}"):
                 student.prune_weights(model, sparsity, scope)
     for scope in ("neuron", "", "layers"):
         with expect.value_error(f"the unknown scope {scope!r}"):
             student.prune_weights(model, 0.5, scope)
+    with torch.no_grad():
+        model.fc2.weight[1, 2] = NAN
+    for scope in ("layer", "global"):
+        with expect.value_error(f"a model with NaN, scope {scope!r}"):
+            student.prune_weights(copy.deepcopy(model), 0.5, scope)

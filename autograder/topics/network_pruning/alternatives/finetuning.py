@@ -100,6 +100,30 @@ def finetune_pruned__adamw_cosine(model, masks, loader, epochs, lr):
     return tuned.eval()
 
 
+@alternative("finetune_pruned")
+def finetune_pruned__plain_sgd_falling(model, masks, loader, epochs, lr):
+    if epochs < 0 or not lr > 0:
+        raise ValueError("epochs or lr")
+    tuned = copy.deepcopy(model)
+    for name, mask in masks.items():
+        if name not in dict(tuned.named_parameters()):
+            raise ValueError("masks")
+        tuned.get_parameter(name).data *= mask
+    steps = max(1, epochs * len(loader))
+    optimizer = torch.optim.SGD(tuned.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
+    tuned.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(tuned(images), labels).backward()
+            optimizer.step()
+            schedule.step()
+            for name, mask in masks.items():
+                tuned.get_parameter(name).data *= mask
+    return tuned.eval()
+
+
 # ---------------------------------------------------------------- sensitivity_scan
 
 

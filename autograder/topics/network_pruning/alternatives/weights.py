@@ -69,6 +69,8 @@ def prune_weights__by_torch(model, sparsity, scope="layer"):
     if not 0 <= sparsity < 1 or scope not in {"layer", "global"}:
         raise ValueError("sparsity or scope")
     layers = {n: m for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear))}
+    if any(layer.weight.isnan().any() for layer in layers.values()):
+        raise ValueError("model")
     if scope == "global":
         total = sum(layer.weight.numel() for layer in layers.values())
         prune.global_unstructured(
@@ -97,6 +99,8 @@ def prune_weights__sorted_triples(model, sparsity, scope="layer"):
         if not isinstance(layer, (nn.Linear, nn.Conv2d)):
             continue
         flat = layer.weight.detach().flatten()
+        if flat.isnan().any():
+            raise ValueError("model")
         triples = [(abs(value), name, place) for place, value in enumerate(flat.tolist())]
         masks[name] = torch.ones(flat.numel(), dtype=torch.bool)
         if scope == "layer":

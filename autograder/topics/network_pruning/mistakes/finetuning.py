@@ -168,6 +168,34 @@ def finetune_pruned__ignores_the_learning_rate(model, masks, loader, epochs, lr)
 
 @mistake(
     "finetune_pruned",
+    caught_by="test_every_batch_is_trained_on",
+    hint="only one batch of each epoch is trained on: make a step for every batch of the loader",
+    replay=False,
+)
+def finetune_pruned__trains_on_one_batch(model, masks, loader, epochs, lr):
+    if epochs < 0 or lr <= 0:
+        raise ValueError("epochs or lr")
+    tuned = copy.deepcopy(model)
+    parameters = dict(tuned.named_parameters())
+    if not set(masks) <= set(parameters):
+        raise ValueError("masks")
+    for name, mask in masks.items():
+        parameters[name].data *= mask
+    optimizer = torch.optim.Adam(tuned.parameters(), lr=lr)
+    tuned.train()
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(tuned(images), labels).backward()
+            optimizer.step()
+            for name, mask in masks.items():
+                parameters[name].data *= mask
+            break
+    return tuned.eval()
+
+
+@mistake(
+    "finetune_pruned",
     caught_by="test_finetuning_rejects_impossible_arguments",
     hint="masks with unknown names are skipped in silence: they must raise a ValueError",
 )
@@ -321,4 +349,26 @@ def sensitivity_scan__percent(model, loader, sparsities):
                 trial = copy.deepcopy(model)
                 prune_weights(nn.Sequential(trial.get_submodule(name)), sparsity)
                 result[name].append(100 * accuracy(trial, loader))
+    return result
+
+
+@mistake(
+    "sensitivity_scan",
+    caught_by="test_scan_rejects_impossible_sparsities",
+    hint="a sparsity of 1 is accepted: sparsities lie in [0, 1)",
+)
+def sensitivity_scan__takes_one(model, loader, sparsities):
+    if not all(0 <= sparsity <= 1 for sparsity in sparsities):
+        raise ValueError("sparsities")
+    result = {}
+    for name, layer in model.named_modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)):
+            result[name] = []
+            for sparsity in sparsities:
+                trial = copy.deepcopy(model)
+                if sparsity < 1:
+                    prune_weights(nn.Sequential(trial.get_submodule(name)), sparsity)
+                else:
+                    trial.get_submodule(name).weight.data.zero_()
+                result[name].append(accuracy(trial, loader))
     return result

@@ -186,6 +186,16 @@ def select_neurons__rejects_nothing(apoz_values, threshold):
     return keep if len(keep) else apoz_values.argmin().reshape(1)
 
 
+@mistake(
+    "select_neurons",
+    caught_by="test_keeps_what_equals_the_threshold",
+    hint="a tolerance or rounding keeps an APoZ that is a little above the threshold",
+)
+def select_neurons__tolerance(apoz_values, threshold):
+    keep = (apoz_values < threshold + 1e-3).nonzero().flatten()
+    return keep if len(keep) else apoz_values.argmin().reshape(1)
+
+
 # ---------------------------------------------------------------- remove_neurons
 
 

@@ -113,6 +113,19 @@ def dense_to_csr__int32(matrix):
     return matrix[rows, columns], columns.int(), pointers.int()
 
 
+@mistake(
+    "dense_to_csr",
+    caught_by="test_csr_of_random_matrices",
+    hint="the values of a row go from right to left: they go from left to right",
+)
+def dense_to_csr__right_to_left(matrix):
+    flipped = matrix.flip(1)
+    rows, columns = flipped.nonzero(as_tuple=True)
+    counts = torch.bincount(rows, minlength=len(matrix))
+    pointers = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    return flipped[rows, columns], matrix.shape[1] - 1 - columns, pointers
+
+
 # ---------------------------------------------------------------- csr_matvec
 
 

@@ -184,3 +184,66 @@ def trim__counts_the_removed(model, loader, rounds, threshold, reinitialize=Fals
         train(trimmed, loader, 1)
         history.append({**row, "accuracy_after": accuracy(trimmed, loader)})
     return trimmed, history
+
+
+@mistake(
+    "trim",
+    caught_by="test_fresh_weights_are_trained",
+    hint="the weights are drawn afresh after the training, or trained on one batch alone",
+    replay=False,
+)
+def trim__drawn_after_the_training(model, loader, rounds, threshold, reinitialize=False):
+    trimmed, history = copy.deepcopy(model).eval(), []
+    for _ in range(rounds):
+        values = apoz(collect_activations(trimmed, "fc1", loader))
+        keep = select_neurons(values, threshold)
+        trimmed.fc1, trimmed.fc2 = remove_neurons(trimmed.fc1, trimmed.fc2, keep)
+        row = {"neurons": len(keep), "mean_apoz": values.mean().item()}
+        row["accuracy_before"] = accuracy(trimmed, loader)
+        train(trimmed, loader, 1)
+        if reinitialize:
+            [layer.reset_parameters() for layer in trimmed.children()]
+        history.append({**row, "accuracy_after": accuracy(trimmed, loader)})
+    return trimmed, history
+
+
+@mistake(
+    "trim",
+    caught_by="test_every_round_looks_at_the_model_as_it_is",
+    hint="APoZ is measured on the model as it was given: measure it on the trimmed one each round",
+    replay=False,
+)
+def trim__measures_the_first_model(model, loader, rounds, threshold, reinitialize=False):
+    trimmed, history = copy.deepcopy(model).eval(), []
+    for _ in range(rounds):
+        values = apoz(collect_activations(model, "fc1", loader))[: trimmed.fc1.out_features]
+        keep = select_neurons(values, threshold)
+        trimmed.fc1, trimmed.fc2 = remove_neurons(trimmed.fc1, trimmed.fc2, keep)
+        if reinitialize:
+            [layer.reset_parameters() for layer in trimmed.children()]
+        row = {"neurons": len(keep), "mean_apoz": values.mean().item()}
+        row["accuracy_before"] = accuracy(trimmed, loader)
+        train(trimmed, loader, 1)
+        history.append({**row, "accuracy_after": accuracy(trimmed, loader)})
+    return trimmed, history
+
+
+@mistake(
+    "trim",
+    caught_by="test_trim_at_the_ends_of_the_threshold",
+    hint="the threshold falls from round to round: it is the same in all rounds",
+    replay=False,
+)
+def trim__falling_threshold(model, loader, rounds, threshold, reinitialize=False):
+    trimmed, history = copy.deepcopy(model).eval(), []
+    for number in range(rounds):
+        values = apoz(collect_activations(trimmed, "fc1", loader))
+        keep = select_neurons(values, threshold * 0.9**number)
+        trimmed.fc1, trimmed.fc2 = remove_neurons(trimmed.fc1, trimmed.fc2, keep)
+        if reinitialize:
+            [layer.reset_parameters() for layer in trimmed.children()]
+        row = {"neurons": len(keep), "mean_apoz": values.mean().item()}
+        row["accuracy_before"] = accuracy(trimmed, loader)
+        train(trimmed, loader, 1)
+        history.append({**row, "accuracy_after": accuracy(trimmed, loader)})
+    return trimmed, history

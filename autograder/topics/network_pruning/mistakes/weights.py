@@ -337,3 +337,30 @@ def prune_weights__any_scope(model, sparsity, scope="layer"):
     for name, weight in layers.items():
         weight.data *= masks[name]
     return masks
+
+
+@mistake(
+    "prune_weights",
+    caught_by="test_pruning_rejects_impossible_arguments",
+    hint="sparsity 1 or a model with NaN is accepted: both must raise a ValueError",
+)
+def prune_weights__takes_one_and_nan(model, sparsity, scope="layer"):
+    if not 0 <= sparsity <= 1 or scope not in ("layer", "global"):
+        raise ValueError("sparsity or scope")
+    layers = {
+        f"{name}.weight": layer.weight
+        for name, layer in model.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.Linear))
+    }
+    flats = [weight.detach().abs().flatten() for weight in layers.values()]
+    masks = {}
+    for flat in [torch.cat(flats)] if scope == "global" else flats:
+        keep = torch.ones(len(flat), dtype=torch.bool)
+        keep[flat.argsort()[: round(sparsity * len(flat))]] = False
+        masks[len(masks)] = keep
+    parts = torch.cat(list(masks.values())).split([w.numel() for w in layers.values()])
+    shaped = zip(layers.items(), parts, strict=True)
+    masks = {name: part.reshape(weight.shape) for (name, weight), part in shaped}
+    for name, weight in layers.items():
+        weight.data *= masks[name]
+    return masks
