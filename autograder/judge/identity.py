@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
-from autograder.settings import GRADING_DATA, PACKAGE, REPOSITORY, topic_folder
+from autograder.settings import PACKAGE, REPOSITORY, topic_folder
 
 DECIDING_FOLDERS = ("judge", "sandbox", "authoring")
 # They decide no marks: to translate a message is no reason to judge a class again.
@@ -17,9 +17,7 @@ PACKAGES = ("torch", "numpy", "pytest", "network-compression-course")
 
 @cache
 def checks_hash(topic: str) -> str:
-    """Return one hash over the topic's folder, the code that judges or is used, and the data."""
-    from course_utils.data import CHECKSUMS, DATA
-
+    """Return one hash over the topic's folder and the code that judges and that answers use."""
     folders = [topic_folder(topic), REPOSITORY / "course_utils"]
     folders += [PACKAGE / name for name in DECIDING_FOLDERS]
     paths = [
@@ -28,8 +26,7 @@ def checks_hash(topic: str) -> str:
         for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")])
         if path.name != TRANSLATIONS
     ]
-    # Data is checked against these lists whenever it is read.
-    paths += [(folder / CHECKSUMS, folder.parent) for folder in (DATA, GRADING_DATA)]
+    # It holds the limits.
     paths.append((PACKAGE / "settings.py", PACKAGE))
     digest = hashlib.sha256()
     for path, root in paths:
