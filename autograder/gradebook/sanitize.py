@@ -10,6 +10,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable
+from html import escape
 from typing import Any
 
 import bleach
@@ -45,7 +46,10 @@ ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 def safe_markdown(source: str) -> str:
     """Render markdown to HTML without anything that could run; for nbconvert's templates."""
-    html = markdown2html(MATH_COMMANDS.sub("", source))
+    try:
+        html = markdown2html(MATH_COMMANDS.sub("", source))
+    except Exception:  # such as a picture that is attached nowhere: one text must not stop a page
+        html = f"<pre>{escape(source)}</pre>"
     special = {"img": _image_attribute, "a": _link_attribute}
     return bleach.clean(html, TAGS, {**ATTRIBUTES, **special}, PROTOCOLS)
 

@@ -114,3 +114,8 @@ def test_what_a_page_shows_has_a_limit() -> None:
     assert shown.cut("x = 1") == "x = 1"
     assert len(shown.cut("a." * 10**6)) < CELL_CHARACTERS + 100
     assert sum(len(Shown.cut(shown, "b" * 15_000)) for _ in range(50)) < SHOWN_CHARACTERS
+
+
+def test_markdown_that_cannot_be_rendered_is_shown_as_text():
+    page = safe_markdown("my *answer* <b>\n\n![x](attachment:x.svg)")
+    assert page == "<pre>my *answer* &lt;b&gt;\n\n![x](attachment:x.svg)</pre>"

@@ -24,13 +24,18 @@ from tests.redteam.attack import CANARY, NOTEBOOK, TOPIC
 
 SAMPLE = REPOSITORY / "tests" / "judge" / TOPIC
 # Written by the commands themselves.
-WRITTEN = ("autograded", "feedback", "gradebook.db", "report", "verdicts", "release", "source")
+WRITTEN = (
+    *("autograded", "feedback", "gradebook.db", "locks", "logs", "report", "verdicts"),
+    *("release", "source"),
+)
 CACHES = ("__pycache__",)
 LOOK_UP = f"""
-from autograder.classroom import grading
 from autograder.classroom.batch import find_jobs
+from autograder.classroom.grading import verdict_store
+from autograder.classroom.jobs import pack
+from autograder.judge.identity import verdict_key
 for job in find_jobs({TOPIC!r}, {NOTEBOOK!r}):
-    verdict = grading.verdict_store().get(grading._key(job))
+    verdict = verdict_store().get(verdict_key(job.topic, pack(job).submission().content_hash))
     if verdict is not None:
         print(job.student, verdict.model_dump_json())
 """
@@ -72,7 +77,10 @@ class Course:
 
     def verdicts(self) -> dict[str, Verdict]:
         """Return the stored verdicts by student."""
-        lines = self.python("-c", LOOK_UP).stdout.splitlines()
+        looked = self.python("-c", LOOK_UP)
+        if looked.returncode:
+            raise RuntimeError(looked.stderr[-2000:])
+        lines = looked.stdout.splitlines()
         found = {}
         for student, _, text in (line.partition(" ") for line in lines):
             found[student] = Verdict.model_validate_json(text)
