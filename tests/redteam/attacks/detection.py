@@ -132,10 +132,11 @@ ATTACKS = [
                     begin, end = (int(part, 16) for part in line.split()[0].split("-"))
                     memory.seek(begin)
                     content = memory.read(min(end - begin, 2**26))
-                    if found := re.search(rb"def test_quarters[^\\0]{40,}", content):
+                    if found := re.search(rb"def test_quarters\\([^\\0]{40}", content):
                         raise ValueError(found[0])
             return x
         """,
-        forbidden=("def test_quarters",),
+        # Its own pattern, which is in its memory too, has a backslash before the bracket.
+        forbidden=("def test_quarters(",),
     ),
 ]

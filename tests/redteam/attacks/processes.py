@@ -98,10 +98,10 @@ ATTACKS = [
             libc = ctypes.CDLL(None)
             for process in (os.getppid(), 1, 2):
                 if libc.ptrace(16, process, 0, 0) == 0:
-                    raise ValueError(f"attached to {process}")
+                    raise ValueError("attached" + f"-{process}")
             return x
         """,
-        forbidden=("attached to",),
+        forbidden=("attached-",),
     ),
     processes(
         "writes_parents_memory",
