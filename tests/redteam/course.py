@@ -30,14 +30,10 @@ WRITTEN = (
 )
 CACHES = ("__pycache__",)
 LOOK_UP = f"""
-from autograder.classroom.batch import find_jobs
-from autograder.classroom.grading import verdict_store
-from autograder.classroom.jobs import pack
-from autograder.judge.identity import verdict_key
-for job in find_jobs({TOPIC!r}, {NOTEBOOK!r}):
-    verdict = verdict_store().get(verdict_key(job.topic, pack(job).submission().content_hash))
-    if verdict is not None:
-        print(job.student, verdict.model_dump_json())
+from autograder.classroom.survey import survey_topic
+for standing in survey_topic({TOPIC!r}):
+    if standing.verdict is not None:
+        print(standing.job.student, standing.verdict.model_dump_json())
 """
 
 
