@@ -74,7 +74,8 @@ def test_prepared_model_is_near_the_float_model(student: Student, rng: torch.Gen
     expect.true(error(got, wanted) < 0.06, f"8 bits: off by {error(got, wanted):.1%}")
     rough = calibrate(prepare(student, model, 2, 2), x)
     message = "2 bits: the outputs are those of the float model, so nothing was quantized"
-    expect.true(error(outputs(rough, x), wanted) > 0.05, message, "nothing_wrapped")
+    # One layer that stays in float is for the checks below to name, so any difference is enough.
+    expect.true(error(outputs(rough, x), wanted) > 1e-3, message, "nothing_wrapped")
 
 
 @check("prepare_qat", weight=2)
