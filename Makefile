@@ -14,7 +14,7 @@ WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-ALONE := browser or cluster
+ALONE := browser or alone
 QUICK := not slow and not ($(ALONE))
 
 # One thread per process: two workers with two threads each are far slower than one after the other.

@@ -211,6 +211,8 @@ def _is_error(node: ast.ClassDef) -> bool:
 def _spoken(node: ast.AST, speakers: dict[str, dict[str, int]]) -> Iterator[ast.expr]:
     if isinstance(node, ast.Assert) and node.msg:
         yield node.msg
+    elif isinstance(node, ast.For):
+        yield from _looped(node)
     elif isinstance(node, ast.Assign):
         names = {target.id for target in node.targets if isinstance(target, ast.Name)}
         if names & SPEAKING:
@@ -222,6 +224,18 @@ def _spoken(node: ast.AST, speakers: dict[str, dict[str, int]]) -> Iterator[ast.
             if place < len(node.args):
                 yield node.args[place]
             yield from (k.value for k in node.keywords if k.arg == parameter)
+
+
+def _looped(loop: ast.For) -> Iterator[ast.expr]:
+    """Yield what a loop's variable is in turn, where students read it: `for what in (...)`."""
+    target, rows = loop.target, loop.iter
+    if isinstance(rows, ast.Call) and getattr(rows.func, "id", "") == "enumerate":
+        assert isinstance(target, ast.Tuple)
+        target, rows = target.elts[1], rows.args[0]
+    names = [getattr(part, "id", "") for part in getattr(target, "elts", [target])]
+    for place in (place for place, name in enumerate(names) if name in SPEAKING):
+        for row in getattr(rows, "elts", ()):
+            yield row.elts[place] if isinstance(row, ast.Tuple) and len(names) > 1 else row
 
 
 def _templates(node: ast.expr) -> Iterator[tuple[str, tuple[str, ...]]]:

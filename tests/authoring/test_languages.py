@@ -137,6 +137,25 @@ def test_places_of_messages() -> None:
     ]
 
 
+def test_messages_that_a_loop_says() -> None:
+    text = """
+for what, x in (("negative inputs", -1), ("large inputs", 9)):
+    expect.close(f(x), x, f"{what}: the output")
+for place, what in enumerate(["the first layer", "the last layer"]):
+    expect.close(f(place), 0, what)
+for name in ("value_bytes", "index_bytes"):
+    expect.raises(f, **{name: 0})
+"""
+    said = {message.english for message in spoken._messages("hidden", [text])}
+    assert said == {
+        "negative inputs",
+        "large inputs",
+        "{what}: the output",
+        "the first layer",
+        "the last layer",
+    }
+
+
 def test_updating_keeps_translations_and_says_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "messages.toml"
     old = [Message("hidden", "gone"), Message("hidden", 'got "{x}"', ("{x}",))]

@@ -39,7 +39,7 @@ def pretend(parcel: Parcel) -> tuple[str, float | None]:
     return verdict, 0.5
 
 
-@pytest.mark.cluster
+@pytest.mark.alone
 @pytest.mark.filterwarnings("default")
 def test_a_worker_that_dies_stops_nobody_else() -> None:
     names = ["a", "kills_worker", "b", "raises", "c", "babbles", "d", "other_checks"]

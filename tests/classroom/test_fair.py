@@ -210,7 +210,7 @@ def first(jobs: list[Job]) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.suite
 @pytest.mark.slow
-@pytest.mark.cluster
+@pytest.mark.alone
 @pytest.mark.timeout(7200)
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("run", range(1, RUNS))

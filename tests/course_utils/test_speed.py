@@ -76,6 +76,7 @@ def test_the_interval_is_the_table_of_order_statistics() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_model_is_as_fast_as_itself_while_the_other_core_is_busy(images: Tensor) -> None:
     model = LeNet()
     with another_program():
@@ -84,6 +85,7 @@ def test_a_model_is_as_fast_as_itself_while_the_other_core_is_busy(images: Tenso
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_half_of_the_second_conv_layer_is_faster_every_time(images: Tensor) -> None:
     with another_program():
         results = [compare_model_speed(LeNet(), LeNet(conv2=25), images) for _ in range(RUNS)]

@@ -13,7 +13,7 @@ from tests.faults.conftest import KILLS, SEED, FaultClass, Undisturbed
 pytestmark = [
     pytest.mark.suite,
     pytest.mark.slow,
-    pytest.mark.cluster,
+    pytest.mark.alone,
     pytest.mark.timeout(3600),
 ]
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.faults.conftest import ANSWERS, CORRUPT, FaultClass, Undisturbed
 
-pytestmark = [pytest.mark.slow, pytest.mark.cluster, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(3600)]
 
 KIBIBYTE = 1024
 

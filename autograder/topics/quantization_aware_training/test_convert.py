@@ -155,12 +155,14 @@ def test_most_outputs_are_the_same(student: Student, rng: torch.Generator) -> No
 @check("convert", weight=2)
 def test_zero_points_count(student: Student, rng: torch.Generator) -> None:
     layer, x = linear(rng, 24, 10), torch.rand(60, 24, generator=rng)
-    for name, batch in {"both signs": 3 * x - 1, "negative": -2 * x, "far from 0": 4 + x}.items():
+    for what, batch in (
+        ("inputs of both signs", 3 * x - 1),
+        ("negative inputs", -2 * x),
+        ("inputs far from 0", 4 + x),
+    ):
         module = qat(student, nn.Sequential(layer), batch, 8, 8)
         step = float(batch.abs().max()) / 100
-        expect_same(
-            module, converted(student, module), batch, step, f"inputs: {name}", "zero_point_lost"
-        )
+        expect_same(module, converted(student, module), batch, step, what, "zero_point_lost")
 
 
 @check("convert", weight=2)

@@ -81,11 +81,11 @@ def test_prepared_model_is_near_the_float_model(student: Student, rng: torch.Gen
 @check("prepare_qat", weight=2)
 def test_every_linear_layer_is_wrapped(student: Student, rng: torch.Generator) -> None:
     mistakes = {0: "first_layer_forgotten", 2: "last_layer_forgotten"}
-    for place, name in enumerate(("first", "middle", "last")):
+    for place, what in enumerate(("the first layer", "the middle layer", "the last layer")):
         layers = [identity(), identity(), identity()]
         layers[place] = random_layer(rng)
         module = prepare(student, nn.Sequential(*layers), 3, 16)
-        expect_quantized(module, f"the {name} of three layers", mistakes.get(place))
+        expect_quantized(module, f"{what} of three", mistakes.get(place))
     nested = nn.Sequential(nn.Sequential(nn.Identity(), nn.Sequential(random_layer(rng))))
     expect_quantized(
         prepare(student, nested, 3, 16, "nested_forgotten"),
@@ -126,7 +126,7 @@ def test_every_input_is_quantized(student: Student, rng: torch.Generator) -> Non
     narrow = nn.Linear(SIZE, 1)
     fill(narrow, rng)
     single, many = torch.linspace(-1, 2, 400)[:, None], torch.randn(400, SIZE, generator=rng)
-    for name, layers, x in (
+    for what, layers, x in (
         ("the first layer", [spread, random_layer(rng)], single),
         ("a conv layer", [conv, nn.Flatten(), random_layer(rng)], single[..., None, None]),
         ("a layer in the middle", [narrow, spread, random_layer(rng)], many),
@@ -134,7 +134,7 @@ def test_every_input_is_quantized(student: Student, rng: torch.Generator) -> Non
     ):
         module = calibrate(prepare(student, nn.Sequential(*layers), 8, 2), x)
         count = different_rows(outputs(module, x))
-        message = f"activation_bits=2: {name} has inputs of more than 4 levels"
+        message = f"activation_bits=2: {what} has inputs of more than 4 levels"
         expect.true(count <= 4, message, "activation_bits_lost")
 
 

@@ -28,13 +28,13 @@ def test_sum_of_squared_distances(student: Student, rng: torch.Generator) -> Non
         wanted = true_loss(weights, codebook)
         distances = (weights[:, None] - codebook).abs().min(1).values
         value = expect.number(got, "the loss")
-        for other, mistake, text in (
+        for other, mistake, what in (
             (wanted / count, "mean", "this is the mean; the lecture's loss is a sum"),
             (distances.sum(), "absolute", "distances are squared, not absolute"),
             (wanted.sqrt(), "root", "no root is taken of the sum"),
         ):
             if abs(value - float(other)) < 1e-4 * float(other):
-                fail(f"expected {float(wanted):.5g}, got {value:.5g}: {text}", mistake)
+                fail(f"expected {float(wanted):.5g}, got {value:.5g}: {what}", mistake)
         expect.close(got, wanted, f"the loss of {count} weights, k={k}", atol=1e-5, rtol=1e-4)
 
 
