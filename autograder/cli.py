@@ -269,12 +269,13 @@ def bench(
 @app.command()
 def steady(
     topic: Annotated[str, typer.Argument(help="name of the topic")] = "network_pruning",
-    runs: Annotated[int, typer.Option(min=1, help="how often each submission is judged")] = 50,
+    runs: Annotated[int, typer.Option(min=0, help="how often each submission is judged")] = 50,
+    answer_runs: Annotated[int, typer.Option(min=0, help="the same for each known answer")] = 1,
     meter_runs: Annotated[int, typer.Option(min=0, help="comparisons of a net with itself")] = 100,
     workers: Workers = 1,
 ) -> None:
     """Measure how steady judge and speed meter are while another core is busy."""
     from autograder.classroom.bench_steady import run_steady
 
-    if not run_steady(topic, runs, meter_runs, workers, console_for()):
+    if not run_steady(topic, runs, answer_runs, meter_runs, workers, console_for()):
         raise typer.Exit(1)
