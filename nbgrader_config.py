@@ -24,6 +24,8 @@ warnings.filterwarnings("ignore", category=SAWarning, message=".*not in session.
 c = get_config()  # noqa: F821 (defined by traitlets, which runs this file)
 
 c.CourseDirectory.root = str(COURSE)
+# nbgrader's default is empty and has no row in its table of courses: PostgreSQL refuses that.
+c.CourseDirectory.course_id = "default_course"
 if GRADEBOOK:
     c.CourseDirectory.db_url = GRADEBOOK
 
