@@ -610,22 +610,29 @@ both = make_loader(
     torch.cat([load_images("validation")[1], load_images("test")[1]]),
     batch_size=500,
 )
-recovery: dict[str, list[list[float]]] = {}
-for title, loaders, epochs in (
-    ("500 images, 10 epochs", few, 10),
-    ("4,000 images, 1 epoch", many, 1),
-):
-    recovery[title] = []
-    for temperature, alpha in ((1.0, 1.0), (1.0, 0.1), (4.0, 0.1)):
-        found = []
-        for seed, loader in loaders.items():
-            torch.manual_seed(seed)
-            model = remember(
-                prune_then_distill, lenet, lenet, loader, 0.9, epochs, temperature, alpha, 3e-3
-            )
-            found.append(accuracy(model, both))
-        recovery[title].append(found)
-    alone, soft, softer = (sum(values) / len(values) for values in recovery[title])
+
+
+def recovered(
+    loaders: dict[int, DataLoader], epochs: int, temperature: float, alpha: float
+) -> list[float]:
+    """Return the accuracy after pruning and training, for each seed and its images."""
+    found = []
+    for seed, loader in loaders.items():
+        torch.manual_seed(seed)
+        model = remember(
+            prune_then_distill, lenet, lenet, loader, 0.9, epochs, temperature, alpha, 3e-3
+        )
+        found.append(accuracy(model, both))
+    return found
+
+
+budgets = {"500 images, 10 epochs": (few, 10), "4,000 images, 1 epoch": (many, 1)}
+recovery = {
+    title: [recovered(*budget, *way) for way in ((1.0, 1.0), (1.0, 0.1), (4.0, 0.1))]
+    for title, budget in budgets.items()
+}
+for title, groups in recovery.items():
+    alone, soft, softer = (sum(values) / len(values) for values in groups)
     print(
         f"{title}: fine-tuning {alone:.2%}, T = 1: {100 * (soft - alone):+.2f} points, "
         f"T = 4: {100 * (softer - alone):+.2f} points"
@@ -904,11 +911,16 @@ ways = {
     "QAT 4 bits, k = 4": (4, 4, 1),
     "QAT 2 bits": (4, 2, 1),
 }
-mixtures: dict[str, tuple[int, float]] = {}
-for name, (k, bits, epochs) in ways.items():
+
+
+def mixture(k: int, bits: int, epochs: int) -> tuple[int, float]:
+    """Return bytes and accuracy of LeNet, quantized and clustered."""
     model = remember(quantize_and_cluster, lenet, some, k, bits, epochs, 1e-3)
-    mixtures[name] = (packed_bytes(model, bits), accuracy(model, both))
-    size, right = mixtures[name]
+    return packed_bytes(model, bits), accuracy(model, both)
+
+
+mixtures = {name: mixture(*way) for name, way in ways.items()}
+for name, (size, right) in mixtures.items():
     print(f"{name:18} {size:7,} bytes, {LENET_BYTES / size:4.1f}x smaller, {right:.2%}")
 
 # %%
@@ -1131,19 +1143,32 @@ ORDERS = (
     "distil, prune, quantize",
     "prune, quantize",
 )
-orders: dict[int, dict[str, list[float]]] = {bits: {name: [] for name in ORDERS} for bits in (3, 2)}
-for seed, loader in many.items():
+
+
+def in_every_order(seed: int, loader: DataLoader) -> dict[int, list[float]]:
+    """Return, by bits, the accuracy after each order."""
     torch.manual_seed(seed)
     shared = (1.0, 0.5, 3e-3)  # temperature, alpha, lr
     pruned = remember(prune_then_distill, lenet, lenet, loader, 0.8, 1, *shared)
     distilled = remember(prune_then_distill, lenet, lenet, loader, 0.0, 1, *shared)
-    for bits, found in orders.items():
-        starts = ((lenet, 1), (pruned, 0), (distilled, 0), (lenet, 0))  # model, epochs
-        for name, (model, epochs) in zip(ORDERS, starts, strict=True):
-            last = remember(
-                prune_quantize_distill, model, lenet, loader, 0.8, bits, epochs, *shared
+    starts = ((lenet, 1), (pruned, 0), (distilled, 0), (lenet, 0))  # model, epochs
+    return {
+        bits: [
+            accuracy(
+                remember(prune_quantize_distill, model, lenet, loader, 0.8, bits, epochs, *shared),
+                both,
             )
-            found[name].append(accuracy(last, both))
+            for model, epochs in starts
+        ]
+        for bits in (3, 2)
+    }
+
+
+by_seed = [in_every_order(seed, loader) for seed, loader in many.items()]
+orders = {
+    bits: {name: [found[bits][place] for found in by_seed] for place, name in enumerate(ORDERS)}
+    for bits in (3, 2)
+}
 for bits, found in orders.items():
     for name, values in found.items():
         print(f"{bits} bits: {name:24}", ", ".join(f"{value:.2%}" for value in values))
@@ -1830,6 +1855,7 @@ assert len(blob) < LENET_BYTES / 4, (
 print(f"compress: {len(blob):,} bytes, good so far (the real run is below)")
 
 # %% check="decompress" points=4
+blob = compress(lenet, make_loader(images[:128], labels[:128], batch_size=64))
 again = decompress(blob)
 assert isinstance(again, nn.Module), f"expected a model, got {type(again).__name__}"
 assert not any(part.training for part in again.modules()), "the model must be in eval mode"

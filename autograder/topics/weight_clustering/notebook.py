@@ -1098,17 +1098,16 @@ def through_bytes(clusters: Clusters) -> Clusters:
 
 
 dense_bytes = 4 * count_parameters(lenet)
-clusters_by_k: dict[int, Clusters] = {}
-accuracy_by_k: dict[int, float] = {}
-bytes_by_k: dict[int, int] = {}
+clusters_by_k = {k: cluster_weights(lenet, k) for k in (2, 3, 4, 6, 8, 16, 32, 64, 128, 256)}
+bytes_by_k = {k: clustered_bytes(found, lenet) for k, found in clusters_by_k.items()}
+accuracy_by_k = {
+    k: accuracy(apply_codebooks(lenet, through_bytes(found)), unseen)
+    for k, found in clusters_by_k.items()
+}
 print("    k   bits      bytes   smaller   accuracy")
-for k in (2, 3, 4, 6, 8, 16, 32, 64, 128, 256):
-    clusters_by_k[k] = cluster_weights(lenet, k)
-    bytes_by_k[k] = clustered_bytes(clusters_by_k[k], lenet)
-    accuracy_by_k[k] = accuracy(apply_codebooks(lenet, through_bytes(clusters_by_k[k])), unseen)
-    ratio = dense_bytes / bytes_by_k[k]
+for k, size in bytes_by_k.items():
     bits = (k - 1).bit_length()
-    print(f"{k:5} {bits:6} {bytes_by_k[k]:10,} {ratio:8.2f}x {accuracy_by_k[k]:10.1%}")
+    print(f"{k:5} {bits:6} {size:10,} {dense_bytes / size:8.2f}x {accuracy_by_k[k]:10.1%}")
 print(f"dense     32 {dense_bytes:10,}     1.00x {baseline:10.1%}")
 
 # %%
@@ -1580,16 +1579,20 @@ passed("finetune_codebooks")
 #
 # 用 12,000 張影像訓練一個 epoch，選小的 k，這樣才有東西可以救。
 
+
 # %%
-tuned_clusters: dict[int, Clusters] = {}
-tuned_accuracy: dict[int, float] = {}
-for k in (2, 4, 8):
+def tune(clusters: Clusters) -> Clusters:
+    """Train the codebooks for an epoch, with the same random numbers each time."""
     torch.manual_seed(0)
-    tuned_clusters[k] = remember(
-        finetune_codebooks, lenet, clusters_by_k[k], training, epochs=1, lr=1e-3
-    )
-    tuned_accuracy[k] = accuracy(apply_codebooks(lenet, tuned_clusters[k]), unseen)
-    print(f"k={k}: {accuracy_by_k[k]:.1%} -> {tuned_accuracy[k]:.1%} at the same bytes")
+    return remember(finetune_codebooks, lenet, clusters, training, epochs=1, lr=1e-3)
+
+
+tuned_clusters = {k: tune(clusters_by_k[k]) for k in (2, 4, 8)}
+tuned_accuracy = {
+    k: accuracy(apply_codebooks(lenet, found), unseen) for k, found in tuned_clusters.items()
+}
+for k, right_now in tuned_accuracy.items():
+    print(f"k={k}: {accuracy_by_k[k]:.1%} -> {right_now:.1%} at the same bytes")
 
 plt.figure(figsize=(6.5, 3.2))
 for place, k in enumerate(tuned_accuracy):
@@ -1837,27 +1840,25 @@ def train_with_cluster_loss(
     return train(trained, training, epochs, lr, loss_function=loss, after_step=refresh)
 
 
-gathered: dict[float, nn.Module] = {}
-gathered_rows = {}
-for strength in (0.0, 1e-2):
+def gather(strength: float) -> nn.Module:
+    """Train with the cluster loss, with the same random numbers each time."""
     torch.manual_seed(0)
-    gathered[strength] = remember(train_with_cluster_loss, lenet, 2, 1e-3, k=2, strength=strength)
-    found = cluster_weights(gathered[strength], 2)
-    clustered = apply_codebooks(gathered[strength], found)
+    return remember(train_with_cluster_loss, lenet, 2, 1e-3, k=2, strength=strength)
+
+
+gathered = {strength: gather(strength) for strength in (0.0, 1e-2)}
+print("lambda      SSE   before clustering   after clustering (k = 2)")
+for strength, network in gathered.items():
+    found = cluster_weights(network, 2)
+    clustered = apply_codebooks(network, found)
     error = sum(
-        (clustered.get_submodule(n).weight - gathered[strength].get_submodule(n).weight)
+        (clustered.get_submodule(name).weight - network.get_submodule(name).weight)
         .square()
         .sum()
         .item()
-        for n in found
+        for name in found
     )
-    gathered_rows[strength] = (
-        error,
-        accuracy(gathered[strength], unseen),
-        accuracy(clustered, unseen),
-    )
-print("lambda      SSE   before clustering   after clustering (k = 2)")
-for strength, (error, before_it, after_it) in gathered_rows.items():
+    before_it, after_it = accuracy(network, unseen), accuracy(clustered, unseen)
     print(f"{strength:6g} {error:8.1f} {before_it:19.1%} {after_it:18.1%}")
 both = finetune_codebooks(gathered[1e-2], cluster_weights(gathered[1e-2], 2), training, 1, 1e-3)
 both_accuracy = accuracy(apply_codebooks(gathered[1e-2], both), unseen)
@@ -2052,17 +2053,22 @@ passed("quantize_codebook")
 # %% [markdown] lang="zh-TW"
 # ### 實測：聚類與 PTQ 並用
 
+
 # %%
-quantized_accuracy: dict[int, list[float]] = {}
+def accuracy_with_codebooks(clusters: Clusters, bits: int) -> float:
+    """Return the accuracy when every centroid has so many bits."""
+    found = {
+        name: (quantize_codebook(codebook, bits), codes)
+        for name, (codebook, codes) in clusters.items()
+    }
+    return accuracy(apply_codebooks(lenet, found), unseen)
+
+
 codebook_widths = (16, 8, 6, 5, 4, 3)
-for k in (4, 8, 16, 32):
-    quantized_accuracy[k] = []
-    for bits in codebook_widths:
-        found = {
-            name: (quantize_codebook(codebook, bits), codes)
-            for name, (codebook, codes) in clusters_by_k[k].items()
-        }
-        quantized_accuracy[k].append(accuracy(apply_codebooks(lenet, found), unseen))
+quantized_accuracy = {
+    k: [accuracy_with_codebooks(clusters_by_k[k], bits) for bits in codebook_widths]
+    for k in (4, 8, 16, 32)
+}
 plt.figure(figsize=(6.5, 3.2))
 for (k, values), marker in zip(quantized_accuracy.items(), "os^D", strict=True):
     plt.plot([100 * value for value in values], f"{marker}-", label=f"k={k}")
