@@ -72,12 +72,13 @@ class NotebookRun:
         return sorted(chosen, key=lambda cell: -cell.seconds)[:SLOWEST]
 
 
-def run_all(topic: str, *, finished: bool = True) -> NotebookRun:
+def run_all(topic: str, *, finished: bool = True, experiments: bool = True) -> NotebookRun:
     """Run a topic's notebook from top to bottom, past cells that fail, with nothing remembered.
 
     Args:
         topic: name of the topic.
         finished: with the reference solutions; else as students get it.
+        experiments: run them too, not only what defines and what checks.
     """
     source = load_source(topic)
     notebook = complete_notebook(topic) if finished else student_notebook(source)
@@ -97,10 +98,9 @@ def run_all(topic: str, *, finished: bool = True) -> NotebookRun:
         with _Watch(kernel) as watch:
             started = time.perf_counter()
             for index, cell in enumerate(notebook.cells):
-                if cell.cell_type == "code":
-                    run.cells.append(
-                        _run_cell(client, kernel, cell, index, kinds.get(cell.id, "opening"))
-                    )
+                kind = kinds.get(cell.id, "opening")
+                if cell.cell_type == "code" and (experiments or kind != "experiment"):
+                    run.cells.append(_run_cell(client, kernel, cell, index, kind))
             run.seconds = time.perf_counter() - started
         run.cpu_seconds, run.peak_memory = watch.cpu_seconds, watch.peak_memory
     return run

@@ -40,21 +40,27 @@ SECONDS = 180
 RUN_ALL_SECONDS = 900
 FAILED = pytest.StashKey[bool]()
 
-# Times in milliseconds from a key or a choice in an explorer until its new picture is decoded.
+# Times in milliseconds from a key or a choice until a new picture is decoded. The whole page is
+# watched: JupyterLab may draw a cell anew, and with it the explorer.
 WATCH = """
-(explorer) => {
-  const picture = explorer.querySelector(".widget-html-content");
+() => {
   window.begun = 0;
   window.took = [];
+  if (window.watched) return;
+  window.watched = true;
   for (const kind of ["keydown", "change"])
-    explorer.addEventListener(kind, () => { window.begun = performance.now(); }, true);
-  new MutationObserver(async () => {
-    // A copy: what is scrolled out of sight is not decoded.
-    const copy = new Image();
-    copy.src = picture.querySelector("img").src;
-    await copy.decode();
-    window.took.push(performance.now() - window.begun);
-  }).observe(picture, {childList: true});
+    document.addEventListener(kind, () => { window.begun = performance.now(); }, true);
+  new MutationObserver(async changes => {
+    for (const {target} of changes) {
+      const picture = target.matches?.(".widget-html-content") && target.querySelector("img");
+      if (!picture) continue;
+      // A copy: what is scrolled out of sight is not decoded.
+      const copy = new Image();
+      copy.src = picture.src;
+      await copy.decode();
+      window.took.push(performance.now() - window.begun);
+    }
+  }).observe(document.body, {childList: true, subtree: true});
 }
 """
 LABEL = """
@@ -131,6 +137,12 @@ class Lab:
         """Return the CPU time that all kernels have used."""
         kernels = self.process.children(recursive=True)
         return sum(sum(kernel.cpu_times()[:2]) for kernel in kernels)
+
+    def kernel_peak_memory(self) -> int:
+        """Return the most memory that all kernels have had, in bytes."""
+        kernels = self.process.children(recursive=True)
+        texts = [Path(f"/proc/{kernel.pid}/status").read_text() for kernel in kernels]
+        return sum(int(re.search(r"VmHWM:\s+(\d+) kB", text)[1]) * 1024 for text in texts)
 
     def end_kernels(self) -> None:
         """End every kernel: each holds up to a gigabyte."""
@@ -230,7 +242,7 @@ class Desk:
     def follow(self, explorer: Any, times: int = 5) -> dict[str, Follow]:
         """Move each control, sliders by the keyboard; return how the picture follows."""
         explorer.scroll_into_view_if_needed()
-        explorer.evaluate(WATCH)
+        self.page.evaluate(WATCH)
         found = {}
         for control in explorer.locator(".noUi-handle, select, input[type=checkbox]").all():
             control.focus()

@@ -11,9 +11,10 @@ import nbformat
 import pytest
 
 from autograder.authoring.source import load_source, topics_in_order
-from autograder.settings import NOTEBOOKS
+from autograder.settings import MEBIBYTE, NOTEBOOKS
 
 FOLLOWS_SECONDS = 0.3
+RUN_ALL_SECONDS, RUN_ALL_MEBIBYTES = 180, 2048
 # Autosave is every 30 s in lab_settings.
 AUTOSAVE_SECONDS = 60
 # Short ones stand for all in the quick part.
@@ -107,6 +108,11 @@ def test_the_finished_notebook_runs_and_its_pictures_follow(desk: Any, topic: st
     desk.open_topic(topic, finished=True)
     notebook = desk.run_all()
     assert output_errors(notebook) == {}
+    used, memory = desk.lab.kernel_cpu_seconds(), desk.lab.kernel_peak_memory() / MEBIBYTE
+    print(f"Run All of {topic}: {used:.0f} s of CPU time, {memory:.0f} MiB at most")
+    # CPU time: a browser and a server compute beside it.
+    assert used < RUN_ALL_SECONDS
+    assert memory < RUN_ALL_MEBIBYTES
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in code)
     explorers = [cell.id for cell in code if "explorer(" in cell.source]

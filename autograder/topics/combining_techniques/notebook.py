@@ -101,7 +101,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from course_utils.arguments import is_rejected, require
 from course_utils.data import load_images, make_loader
@@ -1505,7 +1505,7 @@ Row = tuple[int, float, float, float, str]
 batch = load_images("test")[0][:64]
 table: dict[str, Row] = {}
 print(f"{'':31}  accuracy     bytes  smaller  MACs      speed against LeNet")
-for name, model in tqdm(candidates.items(), desc="rows", leave=False):
+for name, model in candidates.items():
     right, size = accuracy(model, both), file_bytes(model)
     speed = compare_model_speed(lenet, model, batch, seconds=0.3)
     if name == "early exit":

@@ -1129,7 +1129,7 @@ def distill(
     optimizer = torch.optim.Adam(trained.parameters(), lr=lr)
     steps = max(1, epochs * len(loader))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / steps)
-    for _ in tqdm(range(epochs), desc="distill", leave=False, mininterval=0.5):
+    for _ in range(epochs):
         for images, labels in loader:
             with torch.no_grad():
                 teacher_logits = frozen(images)

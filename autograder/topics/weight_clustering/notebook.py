@@ -1501,8 +1501,8 @@ def finetune_codebooks(
         name: nn.Parameter(codebook.detach().clone()) for name, (codebook, _) in clusters.items()
     }
     optimizer = torch.optim.Adam(centroids.values(), lr=lr)
-    for epoch in range(epochs):
-        for inputs, targets in tqdm(loader, desc=f"epoch {epoch + 1}/{epochs}", leave=False):
+    for _ in range(epochs):
+        for inputs, targets in loader:
             network.zero_grad()
             F.cross_entropy(network(inputs), targets).backward()
             for name, layer in layers.items():
@@ -1587,7 +1587,7 @@ def tune(clusters: Clusters) -> Clusters:
     return remember(finetune_codebooks, lenet, clusters, training, epochs=1, lr=1e-3)
 
 
-tuned_clusters = {k: tune(clusters_by_k[k]) for k in (2, 4, 8)}
+tuned_clusters = {k: tune(clusters_by_k[k]) for k in tqdm((2, 4, 8), desc="k")}
 tuned_accuracy = {
     k: accuracy(apply_codebooks(lenet, found), unseen) for k, found in tuned_clusters.items()
 }
