@@ -78,11 +78,12 @@ def run_all(topic: str, *, finished: bool = True, experiments: bool = True) -> N
     Args:
         topic: name of the topic.
         finished: with the reference solutions; else as students get it.
-        experiments: run them too, not only what defines and what checks.
+        experiments: run all of them; else only the first, which loads what checks need.
     """
     source = load_source(topic)
     notebook = complete_notebook(topic) if finished else student_notebook(source)
     kinds = {cell.name: cell.kind for cell in source.cells}
+    skipped = () if experiments else [cell.name for cell in source.of_kind("experiment")][1:]
     run = NotebookRun(notebook)
     client = NotebookClient(
         notebook,
@@ -98,9 +99,10 @@ def run_all(topic: str, *, finished: bool = True, experiments: bool = True) -> N
         with _Watch(kernel) as watch:
             started = time.perf_counter()
             for index, cell in enumerate(notebook.cells):
-                kind = kinds.get(cell.id, "opening")
-                if cell.cell_type == "code" and (experiments or kind != "experiment"):
-                    run.cells.append(_run_cell(client, kernel, cell, index, kind))
+                if cell.cell_type == "code" and cell.id not in skipped:
+                    run.cells.append(
+                        _run_cell(client, kernel, cell, index, kinds.get(cell.id, "opening"))
+                    )
             run.seconds = time.perf_counter() - started
         run.cpu_seconds, run.peak_memory = watch.cpu_seconds, watch.peak_memory
     return run

@@ -166,6 +166,7 @@ images, labels = load_images("train")
 train_loader = make_loader(images, labels, batch_size=64, shuffle=True)
 held_out_images, held_out_labels = load_images("validation")
 held_out = make_loader(held_out_images, held_out_labels, batch_size=500)
+few = make_loader(held_out_images[:500], held_out_labels[:500], batch_size=500)
 
 lenet = load_checkpoint("lenet")
 start = accuracy(lenet, held_out)
@@ -649,10 +650,8 @@ passed("prune_weights")
 # %% [markdown] lang="zh-TW"
 # **探索。** 剪到什麼程度，準確率才會崩潰？剪哪一層有差別嗎？選「all」可讓每一層剪相同的比例。
 
+
 # %%
-few = make_loader(held_out_images[:500], held_out_labels[:500], batch_size=500)
-
-
 def plot_pruned_layer(ax: plt.Axes, fraction: float, layer: str) -> None:
     """Draw the remaining weights of a pruned layer, with the accuracy of the model."""
     model = copy.deepcopy(lenet)

@@ -149,6 +149,26 @@ unseen = make_loader(*(torch.cat(pair) for pair in zip(*parts, strict=True)), ba
 
 lenet = load_checkpoint("lenet")
 baseline = accuracy(lenet, unseen)
+
+# The example that the figures below show and some checks use.
+paper_weight = torch.tensor(
+    [
+        [2.09, -0.98, 1.48, 0.09],
+        [0.05, -0.14, -1.08, 2.12],
+        [-0.91, 1.92, 0.00, -1.03],
+        [1.87, 0.00, 1.53, 1.49],
+    ]
+)
+paper_codes = torch.tensor([[3, 0, 2, 1], [1, 1, 0, 3], [0, 3, 1, 0], [3, 1, 2, 2]])
+paper_codebook = torch.tensor([-1.0, 0.0, 1.5, 2.0])
+paper_gradient = torch.tensor(
+    [
+        [-0.03, -0.01, 0.03, 0.02],
+        [-0.01, 0.01, -0.02, 0.12],
+        [-0.01, 0.02, 0.04, 0.01],
+        [-0.07, -0.02, 0.01, -0.02],
+    ]
+)
 print(f"the LeNet: {count_parameters(lenet):,} parameters, {model_bytes(lenet):,} bytes")
 print(f"accuracy on 4,000 unseen images: {baseline:.1%}")
 
@@ -173,27 +193,8 @@ print(f"accuracy on 4,000 unseen images: {baseline:.1%}")
 # 3. 所有聚類中心組成一張表，也就是**權重映射表** (codebook)。
 # 4. 這一層只保留**標記** (code)：這裡每個只要 2 個位元，而不是 32 個。
 
+
 # %%
-paper_weight = torch.tensor(
-    [
-        [2.09, -0.98, 1.48, 0.09],
-        [0.05, -0.14, -1.08, 2.12],
-        [-0.91, 1.92, 0.00, -1.03],
-        [1.87, 0.00, 1.53, 1.49],
-    ]
-)
-paper_codes = torch.tensor([[3, 0, 2, 1], [1, 1, 0, 3], [0, 3, 1, 0], [3, 1, 2, 2]])
-paper_codebook = torch.tensor([-1.0, 0.0, 1.5, 2.0])
-paper_gradient = torch.tensor(
-    [
-        [-0.03, -0.01, 0.03, 0.02],
-        [-0.01, 0.01, -0.02, 0.12],
-        [-0.01, 0.02, 0.04, 0.01],
-        [-0.07, -0.02, 0.01, -0.02],
-    ]
-)
-
-
 def draw_cells(
     axes: plt.Axes, numbers: torch.Tensor, colors: torch.Tensor, form: str, title: str
 ) -> None:
