@@ -462,11 +462,11 @@ passed("confidence")
 
 # %%
 cloud = torch.Generator().manual_seed(0)
-points = torch.randn(300, 2, generator=cloud)
-classes = torch.arange(300) % 2
-points[:, 0] += 2.6 * classes - 1.3
-points[:, 1] += 1.0 * classes - 0.5
-direction = torch.tensor([2.0, 0.8])
+dots = torch.randn(300, 2, generator=cloud)
+dot_classes = torch.arange(300) % 2
+dots[:, 0] += 2.6 * dot_classes - 1.3
+dots[:, 1] += 1.0 * dot_classes - 0.5
+across = torch.tensor([2.0, 0.8])
 
 
 def plot_green_lines(ax: plt.Axes, threshold: float, criterion: str) -> None:
@@ -476,18 +476,18 @@ def plot_green_lines(ax: plt.Axes, threshold: float, criterion: str) -> None:
     )
 
     def sure(places: torch.Tensor) -> torch.Tensor:
-        score = places @ direction
+        score = places @ across
         return confidence(torch.stack([-score / 2, score / 2], dim=1), criterion)
 
     ground = sure(torch.stack([grid_x.flatten(), grid_y.flatten()], dim=1)).reshape(grid_x.shape)
-    inside = sure(points) < threshold
-    wrong = (points @ direction > 0) != (classes == 1)
+    inside = sure(dots) < threshold
+    wrong = (dots @ across > 0) != (dot_classes == 1)
     for label in (0, 1):
-        mine = classes == label
-        ax.plot(*points[mine].T, "os"[label], ms=4, alpha=0.6, label=f"class {label}")
-    ax.plot(*points[wrong].T, "kx", ms=7, mew=1.2, label="wrong")
+        mine = dot_classes == label
+        ax.plot(*dots[mine].T, "os"[label], ms=4, alpha=0.6, label=f"class {label}")
+    ax.plot(*dots[wrong].T, "kx", ms=7, mew=1.2, label="wrong")
     ax.contour(grid_x, grid_y, ground, levels=[threshold], colors="#009E73", linewidths=2)
-    ax.axline((0, 0), slope=float(-direction[0] / direction[1]), color="k", lw=1)
+    ax.axline((0, 0), slope=float(-across[0] / across[1]), color="k", lw=1)
     ax.set(xlim=(-4.5, 4.5), ylim=(-4, 4))
     share, caught = float(inside.float().mean()), float((wrong & inside).sum() / wrong.sum())
     ax.set_title(f"{share:.0%} of the points are hard, and {caught:.0%} of the mistakes")
