@@ -1663,17 +1663,19 @@ explorer(plot_front, cost=list(CHOICES), lowest_accuracy=(0.75, 0.9, 0.01, 0.83)
 
 # %%
 fc1 = weights["fc1"]
+by_size = fc1.abs().flatten().sort().values  # sorted once: the picture must follow the slider
 
 
 def plot_entropy(axes: plt.Axes, sparsity: float, bits: int) -> None:
     """Draw how frequent each code of fc1 is, and what an entropy coder makes of it."""
-    kept = fc1 * magnitude_mask(fc1, sparsity)
+    kept = fc1 * (fc1.abs() >= by_size[int(sparsity * len(by_size))])
     scale = weight_scale(kept, bits)
     codes = (round_to_grid(kept, scale, bits) / scale).round().long().flatten()
-    values, counts = codes.unique(return_counts=True)
-    p = counts / counts.sum()
-    entropy = float(-(p * p.log2()).sum())
-    axes.bar(values.tolist(), p.tolist(), color="C0")
+    lowest = int(codes.min())
+    p = torch.bincount(codes - lowest) / len(codes)
+    entropy = float(-(p * p.clamp(min=1e-12).log2()).sum())
+    edges = torch.arange(len(p) + 1) + lowest - 0.5
+    axes.stairs(p, edges, baseline=1e-4, fill=True, color="C0")
     axes.set(xlabel="code", ylabel="frequency", yscale="log", ylim=(1e-4, 1))
     packed, coded = len(codes) * bits / 8000, len(codes) * entropy / 8000
     axes.set_title(f"packed {packed:.0f} kB; {entropy:.2f} bits a weight: coded {coded:.1f} kB")
