@@ -1677,6 +1677,7 @@ def plot_entropy(axes: plt.Axes, sparsity: float, bits: int) -> None:
     edges = torch.arange(len(p) + 1) + lowest - 0.5
     axes.stairs(p, edges, baseline=1e-4, fill=True, color="C0")
     axes.set(xlabel="code", ylabel="frequency", yscale="log", ylim=(1e-4, 1))
+    axes.minorticks_off()
     packed, coded = len(codes) * bits / 8000, len(codes) * entropy / 8000
     axes.set_title(f"packed {packed:.0f} kB; {entropy:.2f} bits a weight: coded {coded:.1f} kB")
 

@@ -1427,6 +1427,7 @@ def plot_ranges(ax: plt.Axes, layer: str, bits: int) -> None:
         ax.axvline(high, color=color, lw=2, ls=style, label=f"{method}: error {error:.1e}")
         ax.axvline(low, color=color, lw=2, ls=style)
     ax.set(xlabel=f"input of {layer}", ylabel="count", title=f"ranges for {bits} bits")
+    ax.minorticks_off()
     ax.legend(frameon=True)
 
 
