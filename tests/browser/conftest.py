@@ -40,27 +40,21 @@ SECONDS = 180
 RUN_ALL_SECONDS = 900
 FAILED = pytest.StashKey[bool]()
 
-# Times in milliseconds from a key or a choice until a new picture is decoded. The whole page is
-# watched: JupyterLab may draw a cell anew, and with it the explorer.
+# Times in milliseconds from a key or a choice in an explorer until its new picture is decoded.
 WATCH = """
-() => {
+(explorer) => {
+  const picture = explorer.querySelector(".widget-html-content");
   window.begun = 0;
   window.took = [];
-  if (window.watched) return;
-  window.watched = true;
   for (const kind of ["keydown", "change"])
-    document.addEventListener(kind, () => { window.begun = performance.now(); }, true);
-  new MutationObserver(async changes => {
-    for (const {target} of changes) {
-      const picture = target.matches?.(".widget-html-content") && target.querySelector("img");
-      if (!picture) continue;
-      // A copy: what is scrolled out of sight is not decoded.
-      const copy = new Image();
-      copy.src = picture.src;
-      await copy.decode();
-      window.took.push(performance.now() - window.begun);
-    }
-  }).observe(document.body, {childList: true, subtree: true});
+    explorer.addEventListener(kind, () => { window.begun = performance.now(); }, true);
+  new MutationObserver(async () => {
+    // A copy: what is scrolled out of sight is not decoded.
+    const copy = new Image();
+    copy.src = picture.querySelector("img").src;
+    await copy.decode();
+    window.took.push(performance.now() - window.begun);
+  }).observe(picture, {childList: true});
 }
 """
 LABEL = """
@@ -242,7 +236,7 @@ class Desk:
     def follow(self, explorer: Any, times: int = 5) -> dict[str, Follow]:
         """Move each control, sliders by the keyboard; return how the picture follows."""
         explorer.scroll_into_view_if_needed()
-        self.page.evaluate(WATCH)
+        explorer.evaluate(WATCH)
         found = {}
         for control in explorer.locator(".noUi-handle, select, input[type=checkbox]").all():
             control.focus()
