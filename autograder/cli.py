@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from autograder.judge.verdict import Verdict
 
+CLASS_SIZES = [10, 100, 500]
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
@@ -250,19 +252,27 @@ def bench(
     rounds: Annotated[
         int, typer.Option(min=0, help="how often stock nbgrader and the judge take turns")
     ] = 2,
+    per_worker: Annotated[
+        int, typer.Option(min=0, help="submissions for each worker, to compare numbers of workers")
+    ] = 6,
     size: Annotated[
         list[int] | None,
-        typer.Option(min=1, help="students of a class to grade; may be given again; else 10, 30"),
+        typer.Option(min=0, help="students of a class; may be given again; else 10, 100, 500"),
     ] = None,
     workers: Workers = 2,
 ) -> None:
-    """Compare the judge with stock nbgrader, and measure how it grows with the class."""
+    """Compare the judge with stock nbgrader, one worker with more, small classes with large ones.
+
+    What is 0 is left out.
+    """
     from autograder.classroom.bench import BenchFailed, run_bench
+    from autograder.classroom.bench_scale import ScaleFailed
     from autograder.classroom.stock_course import StockFailed
 
     try:
-        run_bench(topic, rounds, size or [10, 30], workers, console_for())
-    except (BenchFailed, StockFailed, ValueError) as problem:
+        sizes = [number for number in size or CLASS_SIZES if number]
+        run_bench(topic, rounds, per_worker, sizes, workers, console_for())
+    except (BenchFailed, ScaleFailed, StockFailed, ValueError) as problem:
         raise stop(problem) from None
 
 

@@ -1,4 +1,4 @@
-"""Compares this judge with stock nbgrader, and measures how the judge grows with a class."""
+"""Compares this judge with stock nbgrader, and measures it with more workers and larger classes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-import nbformat
 from rich.console import Console
 from rich.table import Table
 
-from autograder.authoring.build import complete_notebook
-from autograder.authoring.source import load_source
+from autograder.classroom.bench_scale import hand_in, run_scale
 from autograder.classroom.jobs import Job, judge_in_own_process
 from autograder.classroom.stock_course import StockCourse
 from autograder.classroom.usage import Usage, measured, one_core
@@ -31,24 +29,35 @@ class BenchFailed(RuntimeError):
 
 
 def run_bench(
-    topic: str, rounds: int, sizes: Sequence[int], workers: int, console: Console
+    topic: str,
+    rounds: int,
+    per_worker: int,
+    sizes: Sequence[int],
+    workers: int,
+    console: Console,
 ) -> None:
-    """Measure and print both comparisons.
+    """Measure and print the three comparisons.
 
     Args:
         topic: name of the topic.
         rounds: how often stock nbgrader and the judge take turns; 0 leaves this part out.
+        per_worker: submissions for each worker while more workers are compared with one; 0 leaves
+            this part out.
         sizes: classes of so many students are graded, from first to last step.
-        workers: submissions judged at the same time in these classes.
+        workers: most submissions judged at the same time.
         console: where it is printed.
 
     Raises:
         BenchFailed: the judge did not give the completed notebook all points.
+        ScaleFailed: a worker could not judge it.
         StockFailed: nbgrader could not grade.
     """
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
         if rounds:
             _compare(topic, rounds, Path(folder), console)
+        if per_worker:
+            _say(console, f"{topic}: {per_worker} completed notebooks for each worker, all warm")
+            run_scale(topic, per_worker, workers, Path(folder) / "scale", console)
         if sizes:
             _grow(topic, sizes, workers, Path(folder), console)
 
@@ -101,7 +110,7 @@ def _grow(topic: str, sizes: Sequence[int], workers: int, folder: Path, console:
     table = _table()
     for size in sizes:
         course = folder / f"class_of_{size}"
-        _hand_in(topic, size, course)
+        hand_in(topic, size, course)
         with measured() as usage:
             _grade(topic, workers, course)
         shared = Usage(usage.seconds / size, usage.cpu_seconds / size, usage.peak_memory)
@@ -109,18 +118,6 @@ def _grow(topic: str, sizes: Sequence[int], workers: int, folder: Path, console:
         _say(console, f"{size} students: {usage.seconds:.0f} s (load {os.getloadavg()[0]:.1f})")
     table.caption = "peak: of the whole grader, with all its workers"
     console.print(table)
-
-
-def _hand_in(topic: str, size: int, course: Path) -> None:
-    source = load_source(topic)
-    answer = source.exercises[0]
-    for number in range(1, size + 1):
-        path = course / "submitted" / f"student_{number:03}" / topic
-        path.mkdir(parents=True)
-        text = f"{answer.solution}\n# student {number}"
-        nbformat.write(
-            complete_notebook(topic, {answer.name: text}), path / f"{source.notebook_name}.ipynb"
-        )
 
 
 def _grade(topic: str, workers: int, course: Path) -> None:

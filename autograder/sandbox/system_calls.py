@@ -1,7 +1,10 @@
-"""System calls that the sandbox refuses: those that get memory which no limit counts.
+"""System calls that the sandbox refuses.
 
-Shared memory without a file belongs to no process, so neither the kernel's limits nor the judge's
-watch see it. The filter is a small program for the kernel (see seccomp(2)), which bubblewrap loads.
+Some get memory that no limit counts: shared memory without a file belongs to no process, so neither
+the kernel's limits nor the judge's watch see it. Some reach into other processes. And some let a
+process step back behind all others: on a busy machine it would use no CPU time, and hold a worker
+for as long as the clock allows. The filter is a small program for the kernel (see seccomp(2)),
+which bubblewrap loads.
 """
 
 from __future__ import annotations
@@ -17,9 +20,10 @@ ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 MMAP = {"x86_64": 9, "aarch64": 222}
 REFUSED = {
     # memfd_create, memfd_secret, shmget; ptrace, process_vm_readv and _writev, pidfd_getfd;
-    # io_uring_setup, userfaultfd, bpf, perf_event_open
-    "x86_64": (319, 447, 29, 101, 310, 311, 438, 425, 323, 321, 298),
-    "aarch64": (279, 447, 194, 117, 270, 271, 438, 425, 282, 280, 241),
+    # io_uring_setup, userfaultfd, bpf, perf_event_open; setpriority (which nice uses),
+    # sched_setscheduler, sched_setattr, ioprio_set
+    "x86_64": (319, 447, 29, 101, 310, 311, 438, 425, 323, 321, 298, 141, 144, 314, 251),
+    "aarch64": (279, 447, 194, 117, 270, 271, 438, 425, 282, 280, 241, 140, 119, 274, 30),
 }
 # Numbers from here on are another way to call the same (x32).
 OTHER_NUMBERS = 0x40000000

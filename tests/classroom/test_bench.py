@@ -13,7 +13,10 @@ import pytest
 from rich.console import Console
 
 from autograder import settings
-from autograder.classroom import bench, usage
+from autograder.classroom import bench, bench_scale, usage
+from autograder.classroom.batch import Outcome
+from autograder.classroom.bench_scale import ScaleFailed, computing_rate, run_scale, warm_rate
+from autograder.classroom.jobs import Job, Judged
 from autograder.classroom.stock_course import STUDENT, StockCourse
 from autograder.classroom.usage import Usage, measured, one_core
 from autograder.judge.verdict import CheckVerdict, ExerciseVerdict, Verdict
@@ -98,7 +101,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("quick")
 def test_it_says_what_was_measured() -> None:
     console = Console(record=True, width=160)
-    bench.run_bench("network_pruning", 2, [2, 3], 1, console)
+    bench.run_bench("network_pruning", 2, 0, [2, 3], 1, console)
     said = console.export_text()
     for text in ("2 times each in turn", "stock nbgrader autograde", "this judge", "per core"):
         assert text in said
@@ -114,4 +117,49 @@ def test_it_says_what_was_measured() -> None:
 def test_a_judge_that_is_wrong_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "judge_in_own_process", lambda job: judged(False))
     with pytest.raises(bench.BenchFailed, match="0"):
-        bench.run_bench("network_pruning", 1, [], 1, Console(record=True))
+        bench.run_bench("network_pruning", 1, 0, [], 1, Console(record=True))
+
+
+def outcome(worker: str, started: float, seconds: float, broken: str = "") -> Outcome:
+    verdict = Verdict.model_validate_json(judged(True))
+    judging = Judged(worker=worker, started=started, seconds=seconds)
+    return Outcome("anna", verdict, broken, seconds, judged=judging)
+
+
+def test_the_first_submission_of_each_worker_does_not_count() -> None:
+    slow_start = [outcome("a", 0, 20), outcome("a", 20, 5), outcome("a", 25, 5)]
+    other = [outcome("b", 1, 29), outcome("b", 30, 10)]
+    assert warm_rate(slow_start) == pytest.approx(2 / 10)
+    assert warm_rate([*other, *slow_start]) == pytest.approx(2 / 10 + 1 / 10)
+    with pytest.raises(ScaleFailed, match="no sandbox"):
+        warm_rate([*other, outcome("a", 0, 1, broken="no sandbox")])
+
+
+@pytest.mark.slow
+def test_processes_compute_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench_scale, "COMPUTE_SECONDS", 1.0)
+    assert computing_rate(1) > 0
+    assert computing_rate(2) > 0
+
+
+def test_workers_are_compared_with_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Four workers judge three times as much as one here, and the cores could do four times."""
+    rates = {1: 0.1, 2: 0.2, 4: 0.3}
+
+    def judge(jobs: list[Job], workers: int) -> Iterator[Outcome]:
+        assert len({job.path.read_bytes() for job in jobs}) == len(jobs) == 2 * workers
+        seconds = 1 / rates[workers]
+        return iter([outcome("a", 0, 9), outcome("a", 9, seconds)])
+
+    monkeypatch.setattr(bench_scale, "judge_all", judge)
+    monkeypatch.setattr(bench_scale, "computing_rate", lambda processes: 30.0 * processes)
+    console = Console(record=True, width=160)
+    run_scale("network_pruning", 2, 4, tmp_path, console)
+    rows = [line.split() for line in console.export_text().splitlines()[1:]]
+    assert rows == [
+        ["1", "6.00", "1.00", "1.00"],
+        ["2", "12.00", "2.00", "2.00"],
+        ["4", "18.00", "3.00", "4.00"],
+    ]
+    with pytest.raises(ValueError, match="at least 2"):
+        run_scale("network_pruning", 1, 2, tmp_path, console)

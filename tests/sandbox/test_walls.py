@@ -14,6 +14,7 @@ from autograder.sandbox.session import Session
 from autograder.sandbox.system_calls import ARCHITECTURES, REFUSED, filter_program
 
 needs_sandbox = pytest.mark.skipif(bool(sandbox_problem()), reason=sandbox_problem() or "sandbox")
+SCHED_SETATTR, IOPRIO_SET = REFUSED.get(platform.machine(), (-1, -1))[-2:]
 SECRET = "a secret of the judge"
 ANSWERS = """
 import ctypes, mmap, os, signal, time
@@ -40,6 +41,15 @@ def segment():
 def attach():
     return ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0)
 
+def step_back(way):
+    libc = ctypes.CDLL(None, use_errno=True)
+    if way == "nice":
+        os.nice(1)
+    elif way == "idle":
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    elif libc.syscall({numbers}[way], 1, 0, 0) == -1:
+        raise OSError(ctypes.get_errno(), way)
+
 def fill(folder, megabytes):
     with open(f"{folder}/kept", "wb") as file:
         for _ in range(megabytes):
@@ -50,7 +60,7 @@ def deaf():
     while time.process_time() < 20:
         pass
     return "took 20 s"
-"""
+""".replace("{numbers}", repr({"attributes": SCHED_SETATTR, "disk": IOPRIO_SET}))
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +92,14 @@ def test_memory_that_no_limit_counts_is_refused(student: Student) -> None:
             student.call(name)
     assert student.segment() == student.attach() == -1
     assert student.private() == 2**20
+
+
+@needs_sandbox
+@pytest.mark.skipif(platform.machine() not in ARCHITECTURES, reason="numbers of system calls")
+@pytest.mark.parametrize("way", ["nice", "idle", "attributes", "disk"])
+def test_nobody_steps_back_behind_other_programs(student: Student, way: str) -> None:
+    with pytest.raises(StudentError, match="PermissionError"):
+        student.step_back(way)
 
 
 @needs_sandbox

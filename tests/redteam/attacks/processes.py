@@ -89,6 +89,19 @@ ATTACKS = [
         """,
     ),
     processes(
+        "steps_back_behind_others",
+        "gives itself the lowest priority, to hold a worker for long on a busy machine",
+        """
+        import os
+
+        def quarter(x):
+            os.nice(19)
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            while True:
+                pass
+        """,
+    ),
+    processes(
         "traces_its_parent",
         "attaches to its parent with ptrace and process_vm_writev",
         """
