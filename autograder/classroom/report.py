@@ -177,7 +177,7 @@ def _figures(verdicts: Sequence[Verdict]) -> list[tuple[str, str]]:
     return [
         ("submissions", str(len(verdicts))),
         ("points to earn", f"{verdicts[0].max_points:g}"),
-        ("median", f"{median(points):g}"),
+        ("median", f"{round(median(points), 1):g}"),
         ("all points", str(sum(v.points == v.max_points for v in verdicts))),
         ("to be looked at", str(sum(v.needs_review for v in verdicts))),
         ("seconds each, median", f"{median(v.seconds for v in verdicts):.1f}"),
@@ -317,7 +317,7 @@ def _draw_marks(figure: Figure, theme: dict[str, str], verdicts: Sequence[Verdic
     axes.hist(points, bins=edges, color=theme["bar"], rwidth=0.92)
     middle = median(points)
     axes.axvline(middle, color=theme["mark"], linewidth=2)
-    axes.set_title(f"median {middle:g}", color=theme["mark"], fontsize=10, loc="left")
+    axes.set_title(f"median {round(middle, 1):g}", color=theme["mark"], fontsize=10, loc="left")
     axes.set(xlabel=f"points (of {top:g})", ylabel="students")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.grid(axis="y")

@@ -243,6 +243,22 @@ def test_all_layers_epochs_and_learning_rate_count(student: Student, rng: torch.
     expect.true(sum(moved(2, 1e-5).values()) < 0.3 * total, message, "ignores_the_learning_rate")
 
 
+@check("distill", weight=2)
+def test_every_batch_teaches(student: Student) -> None:
+    images = torch.zeros(32, 1, 4, 4)
+    for number, batch in enumerate(images.split(8)):
+        batch[:, 0, 0, number] = 1
+    loader, teacher = make_loader(images, torch.zeros(32).long(), 8), fixed_teacher([3.0, 0.0, 0.0])
+    got = student.distill(linear_student(), teacher, loader, 3, 1.0, 0.0, 0.01)
+    moved = expect_student(got, linear_student())[1].weight.detach().abs().sum(dim=0)[:4]
+    unused = [number for number, distance in enumerate(moved.tolist(), 1) if not distance > 1e-6]
+    message = (
+        f"each of four batches lights a pixel of its own, and from batch {unused} nothing was "
+        "learnt: does the optimizer take a step for every batch?"
+    )
+    expect.true(not unused, message, "one_step_per_epoch")
+
+
 @check("distill")
 def test_any_two_architectures(student: Student, rng: torch.Generator) -> None:
     images = torch.randn(40, 1, 28, 28, generator=rng)

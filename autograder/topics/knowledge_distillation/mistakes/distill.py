@@ -259,3 +259,24 @@ def distill__teacher_learns_too(student_model, teacher, loader, epochs, temperat
             loss.backward()
             optimizer.step()
     return trained.eval()
+
+
+@mistake(
+    "distill",
+    caught_by="test_every_batch_teaches",
+    hint="the optimizer takes one step per epoch, after the loop over the batches",
+    replay=False,
+)
+def distill__one_step_per_epoch(student_model, teacher, loader, epochs, temperature, alpha, lr):
+    require(epochs >= 0 and temperature > 0 and 0 <= alpha <= 1 and lr > 0, "out of range")
+    trained, frozen = copy.deepcopy(student_model).train(), copy.deepcopy(teacher).eval()
+    optimizer = torch.optim.Adam(trained.parameters(), lr=lr)
+    for _ in range(epochs):
+        for images, labels in loader:
+            with torch.no_grad():
+                teacher_logits = frozen(images)
+            loss = distillation_loss(trained(images), teacher_logits, labels, temperature, alpha)
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+    return trained.eval()

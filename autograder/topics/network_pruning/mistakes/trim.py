@@ -209,6 +209,42 @@ def trim__drawn_after_the_training(model, loader, rounds, threshold, reinitializ
 
 @mistake(
     "trim",
+    caught_by="test_fresh_weights_are_trained",
+    hint="the weights are drawn afresh after the training, or trained on one batch alone",
+    replay=False,
+)
+def trim__one_step_per_round(model, loader, rounds, threshold, reinitialize=False):
+    require(rounds >= 0 and 0 <= threshold <= 1, "out of range")
+    trimmed, history = copy.deepcopy(model).eval(), []
+    for _ in range(rounds):
+        values = apoz(collect_activations(trimmed, "fc1", loader))
+        keep = select_neurons(values, threshold)
+        trimmed.fc1, trimmed.fc2 = remove_neurons(trimmed.fc1, trimmed.fc2, keep)
+        if reinitialize:
+            for layer in trimmed.modules():
+                if hasattr(layer, "reset_parameters"):
+                    layer.reset_parameters()
+        before = accuracy(trimmed, loader)
+        optimizer = torch.optim.Adam(trimmed.parameters(), lr=2e-3)
+        trimmed.train()
+        for images, labels in loader:
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(trimmed(images), labels).backward()
+        optimizer.step()
+        trimmed.eval()
+        history.append(
+            {
+                "neurons": len(keep),
+                "mean_apoz": float(apoz(collect_activations(trimmed, "fc1", loader)).mean()),
+                "accuracy_before": before,
+                "accuracy_after": accuracy(trimmed, loader),
+            }
+        )
+    return trimmed, history
+
+
+@mistake(
+    "trim",
     caught_by="test_every_round_looks_at_the_model_as_it_is",
     hint="APoZ is measured on the model as it was given: measure it on the trimmed one each round",
     replay=False,

@@ -320,7 +320,25 @@ def train_qat__weights_rounded_after_each_step(model, loader, epochs, lr):
 @mistake(
     "train_qat",
     caught_by="test_every_batch_is_used",
-    hint="each epoch ends after its first batch",
+    hint="each epoch trains on one batch: it ends after the first, or the step follows the loop",
+    replay=False,
+)
+def train_qat__one_step_per_epoch(model, loader, epochs, lr):
+    require(epochs >= 0 and lr > 0, "epochs must be 0 or more, lr above 0")
+    twin = copy.deepcopy(model).train()
+    optimizer = torch.optim.Adam(twin.parameters(), lr)
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            F.cross_entropy(twin(images), labels).backward()
+        optimizer.step()
+    return twin.eval()
+
+
+@mistake(
+    "train_qat",
+    caught_by="test_every_batch_is_used",
+    hint="each epoch trains on one batch: it ends after the first, or the step follows the loop",
     replay=False,
 )
 def train_qat__trains_on_one_batch(model, loader, epochs, lr):
