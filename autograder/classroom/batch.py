@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -130,7 +131,8 @@ def _finished(running: dict[Future, Job]) -> list[Future]:
     if not running:
         time.sleep(TICK_SECONDS)
         return []
-    with contextlib.suppress(TimeoutError):
+    # Futures are cancelled when the scheduler is gone.
+    with contextlib.suppress(TimeoutError, CancelledError):
         wait(list(running), timeout=TICK_SECONDS, return_when="FIRST_COMPLETED")
     return [future for future in running if future.done()]
 

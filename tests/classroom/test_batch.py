@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from distributed.client import FuturesCancelledError
 
 from autograder.classroom import batch
 from autograder.classroom import jobs as parcels
-from autograder.classroom.batch import find_jobs, judge_all
+from autograder.classroom.batch import ClusterLost, find_jobs, judge_all
 from autograder.classroom.jobs import Job, JudgingFailed, Parcel, judge_in_own_process, pack
 from autograder.judge.identity import identity
 from autograder.judge.verdict import Verdict
@@ -62,6 +64,35 @@ def test_a_worker_that_dies_stops_nobody_else() -> None:
         assert verdict.exercises, "every exercise must be there, with no points"
     assert outcomes["a"].judged.cpu_seconds == 0.5
     assert max(running) == 2
+
+
+class Lost:
+    """A client, and a future, of a scheduler that was there a moment ago."""
+
+    def nthreads(self) -> dict[str, int]:
+        return {"worker": 1}
+
+    def submit(self, *_arguments: object, **_options: object) -> Lost:
+        return self
+
+    def done(self) -> bool:
+        return True
+
+    def cancelled(self) -> bool:
+        return True
+
+
+def test_a_scheduler_that_is_lost_while_waiting_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def wait(*_arguments: object, **_options: object) -> None:
+        raise FuturesCancelledError([])
+
+    monkeypatch.setattr("dask.distributed.wait", wait)
+    monkeypatch.setattr(batch, "_client", lambda *_: contextlib.nullcontext(Lost()))
+    job = Job("anna", "network_pruning", tmp_path / "nothing.ipynb")
+    with pytest.raises(ClusterLost, match="same command again"):
+        list(judge_all([job], 1, scheduler="tcp://127.0.0.1:1"))
 
 
 def test_nobody_handed_in_starts_no_cluster() -> None:

@@ -6,6 +6,7 @@ must be the undisturbed one in the end.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -188,6 +189,15 @@ class Running:
         KILLS[what] += 1
         return True
 
+    def end(self) -> None:
+        """Kill it and everything that it started."""
+        below = _descendants(self.process.pid)
+        self.process.kill()
+        self.process.wait()
+        for process in below:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def kill_below(self, dice: random.Random) -> str:
         """Kill one of the processes that it started, chosen by kind; return the kind."""
         kinds: dict[str, list[psutil.Process]] = {}
@@ -336,10 +346,7 @@ def dask(tmp_path: Path) -> Iterator[Any]:
 
     yield start
     for running in started:
-        if running.process.poll() is None:
-            running.process.terminate()
-    for running in started:
-        running.wait(60)
+        running.end()
 
 
 def wait_for_address(path: Path) -> str:
