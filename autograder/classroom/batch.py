@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TICK_SECONDS = 1.0
 # A worker that died is started again within seconds; one that a person has to start takes longer.
 PATIENCE_SECONDS = 60.0
+# Dask gives the second a level of its own.
+DASK_LOGGERS = ("distributed", "distributed.client")
 CLUSTER_SETTINGS = {
     # Once more on another worker, in case it was not the submission's fault.
     "distributed.scheduler.allowed-failures": 1,
@@ -186,7 +188,8 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         else:
             cluster = scheduler
             # Dask tells at length what `ClusterLost` says in a sentence.
-            logging.getLogger("distributed").setLevel(logging.CRITICAL)
+            for name in DASK_LOGGERS:
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         try:
             client = stack.enter_context(Client(cluster))
         except (OSError, ValueError) as problem:

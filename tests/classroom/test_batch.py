@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -93,6 +95,21 @@ def test_a_scheduler_that_is_lost_while_waiting_says_what_to_do(
     job = Job("anna", "network_pruning", tmp_path / "nothing.ipynb")
     with pytest.raises(ClusterLost, match="same command again"):
         list(judge_all([job], 1, scheduler="tcp://127.0.0.1:1"))
+
+
+def test_dask_does_not_tell_at_length_that_nobody_answers(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    job = Job("anna", "network_pruning", tmp_path / "nothing.ipynb")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(batch.CLUSTER_SETTINGS, "distributed.comm.timeouts.connect", "500ms")
+        with pytest.raises(ClusterLost, match="no Dask scheduler answers"):
+            list(judge_all([job], 1, scheduler=f"tcp://127.0.0.1:{port}"))
+    for name in ("distributed", "distributed.client", "distributed.utils"):
+        assert not logging.getLogger(name).isEnabledFor(logging.ERROR)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_nobody_handed_in_starts_no_cluster() -> None:
