@@ -26,6 +26,7 @@ CELL_CHARACTERS = 20_000
 SHOWN_CHARACTERS = 200_000
 CUT = "… (cut off)"
 MOST_OUTPUTS = 20
+IMAGE_DESCRIPTION = "picture that the cell drew"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 TEXT_TAGS = {"a", "b", "br", "code", "del", "em", "i", "img", "kbd", "s", "span", "strong", "u"}
@@ -120,7 +121,8 @@ def _safe_output(raw: dict[str, Any]) -> Iterable[NotebookNode]:
         text = f"{raw.get('ename')}: {raw.get('evalue')}"
     image = _png(data.get("image/png"))
     if image:
-        yield new_output("display_data", data={"image/png": image})
+        described = {"image/png": {"alt": IMAGE_DESCRIPTION}}
+        yield new_output("display_data", data={"image/png": image}, metadata=described)
     elif clean := plain_text(_joined(text)).strip("\n"):
         yield new_output("stream", name="stdout", text=f"{clean}\n")
 

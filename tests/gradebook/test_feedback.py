@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
+import nbformat
 import pytest
+from bs4 import BeautifulSoup
 
 from autograder.authoring.build import complete_notebook
 from autograder.gradebook.feedback import without_inputs
@@ -57,3 +60,20 @@ def test_the_page(course: Any) -> None:
     assert "FAILED: norm is right" not in body
     check = course.autograded("ann").cells
     assert any("FAILED: norm is right" in str(cell.get("outputs")) for cell in check)
+
+
+def test_nbconverts_second_pass_would_find_nothing_to_mend(course: Any) -> None:
+    notebook = complete_notebook(TINY)
+    picture = base64.b64encode(b"\x89PNG\r\n\x1a\n a picture").decode()
+    shown = nbformat.v4.new_output("display_data", {"image/png": picture})
+    next(cell for cell in notebook.cells if cell.id == "norm").outputs = [shown]
+    course.hand_in("bob", notebook)
+    course.decide("bob", {"norm": 3.0, "Counter": 1.5})
+    course.nbgrader("autograde", TINY)
+    course.nbgrader("generate_feedback", TINY)
+    path = course.root / "course" / "feedback" / "bob" / TINY / "9_tiny_topic.html"
+    page = BeautifulSoup(path.read_text(), "html.parser")
+    assert [image["alt"] for image in page.select("img")] == ["picture that the cell drew"]
+    assert not page.select(".jp-Notebook")
+    # Coloured as JupyterLab does it.
+    assert page.select(".own .highlight .k")

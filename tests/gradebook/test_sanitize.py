@@ -92,7 +92,7 @@ def test_images_lose_their_settings() -> None:
     raw = {"output_type": "display_data", "data": {"image/png": [PNG[:10], PNG[10:]]}}
     (output,) = safe_outputs([{**raw, "metadata": {"image/png": {"width": '"><script>'}}}])
     assert output.data == {"image/png": PNG}
-    assert output.metadata == {}
+    assert output.metadata == {"image/png": {"alt": "picture that the cell drew"}}
 
 
 def test_floods_are_cut() -> None:
