@@ -130,6 +130,14 @@ def _sandbox() -> str:
             "container, allow user namespaces. Students need no sandbox: only grading does",
         )
     found = subprocess.run(["bwrap", "--version"], capture_output=True, text=True, check=True)
+    warm_start = importlib.import_module("autograder.sandbox.warm_start")
+    zygote = importlib.import_module("autograder.sandbox.zygote").Zygote()
+    warm_start.keep_template()
+    zygote.start()
+    zygote.close()
+    warm_start.forget_template()
+    if why := zygote.not_from_template:
+        return f"{found.stdout.strip()} starts; each sandbox loads PyTorch anew ({why})"
     return f"{found.stdout.strip()} starts"
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from autograder.judge.verdict import Verdict
 
 import course_utils
+from autograder.sandbox.warm_start import keep_template, template
 from autograder.settings import PACKAGE
 
 PR_SET_PDEATHSIG = 1
@@ -120,6 +121,7 @@ def serve(control: socket.socket) -> None:
     topics: set[str] = set()
     with control.makefile("rb") as orders:
         for line in orders:
+            keep_template()
             order = json.loads(line)
             if order["topic"] not in topics:
                 topics.add(order["topic"])
@@ -160,8 +162,10 @@ def _judge_and_exit(order: dict[str, str], control: socket.socket) -> NoReturn:
         Path(order["output"]).write_text(verdict.model_dump_json(), encoding="utf-8")
         if usage := order.get("usage"):
             times = os.times()
-            # The sandbox is a child that has been waited for.
+            # Sandboxes that start by themselves are children that have been waited for.
             spent = times.user + times.system + times.children_user + times.children_system
+            if source := template():
+                spent += source.cpu_seconds
             Path(usage).write_text(f"{spent:.2f}", encoding="utf-8")
         code = 0
     except BaseException:

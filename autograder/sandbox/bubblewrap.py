@@ -1,13 +1,14 @@
 """The walls: the bubblewrap command line that student code runs behind.
 
 Every namespace is unshared: no network, no other process in sight, a file system that holds only
-the Python installation, `course_utils`, `data/` and this folder, all read-only. The work folder
-and /tmp are empty, private, and limited in size.
+the Python installation, `course_utils`, `data/` and this folder, all read-only and where they are
+outside. The work folder and /tmp are empty, private, and limited in size.
 """
 
 from __future__ import annotations
 
 import shutil
+import site
 import subprocess
 import sys
 from functools import cache
@@ -15,11 +16,9 @@ from pathlib import Path
 
 import course_utils
 from autograder.sandbox.system_calls import filter_descriptor, filter_program
-from autograder.settings import PACKAGE, REPOSITORY, Limits
+from autograder.settings import PACKAGE, Limits
 
-# Names that no machine uses already, so that nothing mounted hides anything else.
-GRADER = "/sandbox/grader"
-COURSE = "/sandbox/course"
+# A name that no machine uses already, so that it hides nothing.
 WORK = "/sandbox/work"
 SYSTEM = (
     "/usr/lib",
@@ -31,11 +30,14 @@ SYSTEM = (
 )
 SYSTEM_LINKS = ("/lib", "/lib32", "/lib64", "/bin")
 UNSAFE_SWITCH = "--unsafe-no-sandbox"
+COURSE_UTILS = Path(course_utils.__file__).parent
 # Nothing that is imported is garbage: looking for some takes an eighth of the time of starting.
 PROGRAM = (
     "import gc, sys; gc.disable(); "
-    "from autograder.sandbox.worker import main; main(int(sys.argv[1]))"
+    "from autograder.sandbox.{module} import main; main(int(sys.argv[1]))"
 )
+# Keeps the walls up until its input ends; it says back what it hears, so it can be waited for.
+HOLDER = ["/usr/bin/env", "cat"]
 
 
 class SandboxUnavailable(RuntimeError):
@@ -87,17 +89,33 @@ def worker_command(
         limits: what the processes may use.
         course_data: show the images and checkpoints that students have.
     """
-    return [*_walls(limits, course_data, calls_descriptor), *_program(control_descriptor)]
+    return [*_walls(limits, course_data, calls_descriptor), *_program("worker", control_descriptor)]
+
+
+def holder_command(calls_descriptor: int, limits: Limits, *, course_data: bool = True) -> list[str]:
+    """Return the command that puts up the walls and starts nothing behind them but a holder.
+
+    Args:
+        calls_descriptor: an open file with the filter of system calls.
+        limits: what the processes may use.
+        course_data: show the images and checkpoints that students have.
+    """
+    return [*_walls(limits, course_data, calls_descriptor), *HOLDER]
+
+
+def template_command(descriptor: int) -> tuple[list[str], dict[str, str]]:
+    """Return the command and environment of the process that goes behind walls as a fork."""
+    return _program("template", descriptor), {**_environment(WORK), "PWD": WORK}
 
 
 def unprotected_command(control_descriptor: int) -> tuple[list[str], dict[str, str]]:
     """Return the command and environment that start the worker without walls."""
-    search = f"{REPOSITORY}:{Path(course_utils.__file__).parents[1]}"
-    return _program(control_descriptor), {**_environment("."), "PYTHONPATH": search}
+    return _program("worker", control_descriptor), _environment(".")
 
 
-def _program(control_descriptor: int) -> list[str]:
-    return [sys.executable, "-P", "-c", PROGRAM, str(control_descriptor)]
+def _program(module: str, descriptor: int) -> list[str]:
+    program = PROGRAM.format(module=module)
+    return [sys.executable, "-P", "-c", program, str(descriptor)]
 
 
 @cache
@@ -110,7 +128,7 @@ def _environment(home: str) -> dict[str, str]:
         "PATH": "/usr/bin:/bin",
         "HOME": home,
         "LANG": "C.UTF-8",
-        "PYTHONPATH": f"{GRADER}:{COURSE}",
+        "PYTHONPATH": _search_path(),
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",
         "MPLBACKEND": "Agg",
@@ -122,6 +140,12 @@ def _environment(home: str) -> dict[str, str]:
         # Memory in large pages: a fork for a check copies one table entry for 512 small ones.
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     }
+
+
+def _search_path() -> str:
+    """Return the folders to import from that Python does not know by itself."""
+    folders = dict.fromkeys(map(str, (PACKAGE.parent, COURSE_UTILS.parent)))
+    return ":".join(folder for folder in folders if folder not in site.getsitepackages())
 
 
 def _walls(limits: Limits, course_data: bool, calls_descriptor: int) -> list[str]:
@@ -155,15 +179,14 @@ def _file_system(work_bytes: int, course_data: bool) -> list[str]:
         options += ["--size", str(work_bytes), "--tmpfs", path]
     for prefix in _python_folders():
         options += ["--ro-bind", str(prefix), str(prefix)]
-        if PACKAGE.is_relative_to(prefix):
-            # Installed into this Python: hide the checks and solutions again.
-            options += ["--tmpfs", str(PACKAGE)]
-    course_package = Path(course_utils.__file__).parent
-    options += ["--ro-bind", str(course_package), f"{COURSE}/course_utils"]
+    if any(PACKAGE.is_relative_to(folder) for folder in (*_python_folders(), *SYSTEM)):
+        # Installed into this Python: hide the checks and solutions again.
+        options += ["--size", str(work_bytes), "--tmpfs", str(PACKAGE)]
+    shown = [PACKAGE / "__init__.py", PACKAGE / "sandbox", COURSE_UTILS]
     if course_data:
-        options += ["--ro-bind-try", str(course_package.parent / "data"), f"{COURSE}/data"]
-    for part in ("__init__.py", "sandbox"):
-        options += ["--ro-bind", str(PACKAGE / part), f"{GRADER}/autograder/{part}"]
+        shown.append(COURSE_UTILS.parent / "data")
+    for path in shown:
+        options += ["--ro-bind-try", str(path), str(path)]
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import psutil
@@ -27,17 +27,17 @@ class LimitExceeded(RuntimeError):
 
 @dataclass
 class Watch:
-    """Watches all processes below `root`.
+    """Watches all processes below `roots`.
 
     Args:
-        root: process id of the sandbox's outermost process.
+        roots: process ids of the sandbox's outermost processes.
         limits: what the submission may use.
         peak_memory: most memory that was seen in use, in bytes.
         spent: the submission's own time, in seconds: while it computes the CPU time that it gets,
             and while it waits for nothing the time on the clock.
     """
 
-    root: int
+    roots: Sequence[int]
     limits: Limits
     peak_memory: int = 0
     spent: float = 0.0
@@ -66,12 +66,12 @@ class Watch:
 
     def _processes(self) -> list[psutil.Process]:
         found: list[psutil.Process] = []
-        waiting = _children(self.root)
+        waiting = [pid for root in self.roots for pid in children(root)]
         while waiting:
             pid = waiting.pop()
             with contextlib.suppress(psutil.Error):
                 found.append(psutil.Process(pid))
-                waiting += _children(pid)
+                waiting += children(pid)
         return found
 
     def _own_memory(self, process: psutil.Process) -> int:
@@ -151,19 +151,19 @@ class Watch:
             self._last_stir, self._stirred = now, 0.0
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Return the ids of the processes that `pid` started; none when it is gone.
 
     The kernel keeps this list for each thread. psutil reads every process of the machine instead,
     which on a busy one took a fifth of the time of judging.
     """
-    children: list[int] = []
+    found: list[int] = []
     tasks = f"/proc/{pid}/task"
     with contextlib.suppress(OSError):
         for thread in os.listdir(tasks):
             with contextlib.suppress(OSError), open(f"{tasks}/{thread}/children") as file:
-                children += map(int, file.read().split())
-    return children
+                found += map(int, file.read().split())
+    return found
 
 
 def _memory(process: psutil.Process) -> int:

@@ -25,7 +25,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,12 @@ class ShellStub:
 
 def main(control_descriptor: int) -> None:
     """Serve fork requests from the judge until it hangs up."""
-    _join_own_keyring()
+    get_ready()
+    serve(socket.socket(fileno=control_descriptor))
+
+
+def get_ready() -> None:
+    """Import all that is needed, and lay out the memory for forks."""
     torch.set_num_threads(1)
     load_ahead()
     # The forks share this memory; collecting it there would copy it page by page.
@@ -60,7 +65,11 @@ def main(control_descriptor: int) -> None:
     gc.freeze()
     gc.enable()
     _use_large_pages()
-    control = socket.socket(fileno=control_descriptor)
+
+
+def serve(control: socket.socket) -> NoReturn:
+    """Be the first process of a sandbox, until the judge hangs up."""
+    _join_own_keyring()
     control.sendall(READY)
     with contextlib.suppress(OSError):
         _serve_forks(control, _run_submission)

@@ -12,10 +12,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
-from autograder.sandbox.bubblewrap import require_sandbox, unprotected_command, worker_command
+from autograder.sandbox.bubblewrap import (
+    holder_command,
+    require_sandbox,
+    unprotected_command,
+    worker_command,
+)
 from autograder.sandbox.channel import LENGTH
 from autograder.sandbox.system_calls import filter_descriptor
-from autograder.sandbox.watch import LimitExceeded, Watch
+from autograder.sandbox.warm_start import Guest, Template, template
+from autograder.sandbox.watch import LimitExceeded, Watch, children
 from autograder.sandbox.wire import WireError, decode
 from autograder.settings import Limits
 
@@ -44,6 +50,7 @@ class Zygote:
         course_data: show the course's images and checkpoints; without walls they always show.
         peak_memory: most memory that was seen in use, in bytes.
         deadline: when this much time is spent, no more answers are waited for.
+        not_from_template: why a template was of no use; empty when it was, or there is none.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -51,11 +58,13 @@ class Zygote:
     course_data: bool = True
     peak_memory: int = 0
     deadline: float = math.inf
+    not_from_template: str = ""
 
     def __post_init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: Watch | None = None
         self._control: socket.socket | None = None
+        self._guest: Guest | None = None
         self._own_processes: frozenset[int] = frozenset()
         self._last_look = 0.0
         self._spent_before = 0.0
@@ -76,7 +85,56 @@ class Zygote:
             return
         if not self.unsafe:
             require_sandbox()
+        source = None if self.unsafe else template()
+        if source is None or not self._start_from(source):
+            self._start_by_itself()
+        assert self._process is not None
+        roots = [self._process.pid] + ([] if self._guest is None else [self._guest.pid])
+        self._watch = Watch(roots, self.limits)
+        self._watch.settle()
+        self._own_processes = self._watch.process_ids()
+
+    def _start_from(self, source: Template) -> bool:
+        """Put up the walls and have the template send a fork behind them; tell whether it came."""
         mine, theirs = socket.socketpair()
+        self._control = mine
+        with theirs, filter_descriptor() as calls, contextlib.suppress(OSError, ValueError):
+            self._process = subprocess.Popen(
+                holder_command(calls, self.limits, course_data=self.course_data),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[calls],
+                env={},
+                bufsize=0,
+            )
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.write(b"\n")
+            with self._process.stdout as echo:
+                stands = echo.read(1)
+            if stands:
+                # bubblewrap, its own process inside, and the holder.
+                (inside,) = children(self._process.pid)
+                (holder,) = children(inside)
+                self._guest = source.send_guest(holder, theirs)
+                theirs.close()
+                mine.settimeout(START_SECONDS)
+                if mine.recv(1):
+                    return True
+        guest = self._guest
+        self.close()
+        self.not_from_template = (guest.problem if guest else "") or "the walls do not stand"
+        return False
+
+    def _start_by_itself(self) -> None:
+        """Start a program behind the walls that imports everything.
+
+        Raises:
+            SandboxBroken: it does not start.
+        """
+        mine, theirs = socket.socketpair()
+        self._control = mine
         with theirs, tempfile.TemporaryFile() as complaints, filter_descriptor() as calls:
             descriptor = theirs.fileno()
             # bubblewrap's own process is the sandbox's number 1, and its environment can be read.
@@ -97,7 +155,6 @@ class Zygote:
             )
             theirs.close()
             mine.settimeout(START_SECONDS)
-            self._control = mine
             try:
                 ready = mine.recv(1)
             except OSError:
@@ -109,9 +166,6 @@ class Zygote:
                 raise SandboxBroken(
                     f"the sandbox did not start: {text[-800:] or 'no reason given'}"
                 )
-        self._watch = Watch(self._process.pid, self.limits)
-        self._watch.settle()
-        self._own_processes = self._watch.process_ids()
 
     @property
     def control(self) -> socket.socket:
@@ -202,13 +256,18 @@ class Zygote:
         self.kill_all_but()
         if self._control is not None:
             self._control.close()
+        if self._guest is not None:
+            self._guest.see_out()
         if self._process is not None:
+            if self._process.stdin is not None:
+                # The holder ends with its input, and the walls with the holder.
+                self._process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(CLOSE_SECONDS)
             self._process.kill()
             self._process.wait()
         self._spent_before = self.spent
-        self._process = self._watch = self._control = None
+        self._process = self._watch = self._control = self._guest = None
 
     def _exactly(self, channel: socket.socket, size: int, seconds: float | None) -> bytearray:
         assert self._watch is not None

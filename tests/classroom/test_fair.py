@@ -132,7 +132,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def test_who_gets_no_core_is_not_idle(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch = Watch(roots=[2**22 + 1], limits=Limits(idle_seconds=10))
     watch.rest()
     for _ in range(600):
         clock.now += 0.1
@@ -142,7 +142,7 @@ def test_who_gets_no_core_is_not_idle(clock: Clock) -> None:
 
 
 def test_who_waits_for_the_disk_for_ever_is_idle(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch = Watch(roots=[2**22 + 1], limits=Limits(idle_seconds=10))
     watch.rest()
     for _ in range(299):
         clock.now += 1.0
@@ -158,7 +158,7 @@ def test_who_waits_for_the_disk_for_ever_is_idle(clock: Clock) -> None:
 
 
 def test_who_waits_is_idle_and_spends_time(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits(idle_seconds=10))
+    watch = Watch(roots=[2**22 + 1], limits=Limits(idle_seconds=10))
     watch.rest()
     for _ in range(101):
         clock.now += 0.1
@@ -169,7 +169,7 @@ def test_who_waits_is_idle_and_spends_time(clock: Clock) -> None:
 
 
 def test_who_computes_spends_cpu_time(clock: Clock) -> None:
-    watch = Watch(root=2**22 + 1, limits=Limits())
+    watch = Watch(roots=[2**22 + 1], limits=Limits())
     watch.rest()
     for step in range(1, 11):
         clock.now += 1.0

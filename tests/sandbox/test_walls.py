@@ -71,7 +71,7 @@ for call, number in NUMBERS.get(platform.machine(), {}).items():
 
 
 @pytest.fixture(scope="module")
-def session() -> Iterator[Session]:
+def session(either_start: None) -> Iterator[Session]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECRET_TOKEN", SECRET)
         with Session([Cell("answers", "exercise", ANSWERS)]) as opened:
@@ -117,6 +117,7 @@ def test_dev_is_no_place_to_keep_things(student: Student) -> None:
 
 
 @needs_sandbox
+@pytest.mark.usefixtures("either_start")
 def test_what_a_cell_leaves_running_is_ended() -> None:
     leaves = "import os, time\nif os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n"
     # One that has ended is still listed, without a command line.
