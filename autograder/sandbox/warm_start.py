@@ -100,13 +100,17 @@ class Guest:
         if not self.pid:
             raise OSError("the template of the sandboxes has ended")
 
-    def see_out(self) -> None:
-        """Wait until it has ended."""
+    def see_out(self) -> bool:
+        """Wait until it has ended, but not for long; tell whether it has."""
         self._report.settimeout(END_SECONDS)
-        with self._report, contextlib.suppress(OSError):
-            while said := self._next():
-                self.problem = self.problem or str(said.get("problem", ""))
-                self._template.cpu_seconds += float(said.get("cpu_seconds", 0.0))
+        with self._report:
+            try:
+                while said := self._next():
+                    self.problem = self.problem or str(said.get("problem", ""))
+                    self._template.cpu_seconds += float(said.get("cpu_seconds", 0.0))
+            except OSError:
+                return False
+        return True
 
     def _next(self) -> dict[str, Any]:
         said = self._report.recv(REPORT_BYTES)

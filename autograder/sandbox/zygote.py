@@ -256,14 +256,13 @@ class Zygote:
         self.kill_all_but()
         if self._control is not None:
             self._control.close()
-        if self._guest is not None:
-            self._guest.see_out()
+        ends = self._guest is None or self._guest.see_out()
         if self._process is not None:
             if self._process.stdin is not None:
                 # The holder ends with its input, and the walls with the holder.
                 self._process.stdin.close()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(CLOSE_SECONDS)
+                self._process.wait(CLOSE_SECONDS if ends else 0)
             self._process.kill()
             self._process.wait()
         self._spent_before = self.spent

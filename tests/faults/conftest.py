@@ -230,6 +230,8 @@ def _kind(process: psutil.Process) -> str:
         return ""
     if "/sandbox/" in words:
         return "sandbox"
+    if "sandbox.template" in words:
+        return "template"
     if "warm_judge" in words:
         return "judge"
     if "nbgrader" in words:

@@ -6,7 +6,39 @@ from tests.redteam.attack import family
 
 detection = family("detection and memory")
 
+
+def noting(own: str, other: str) -> object:
+    """An answer that is right only where the other one was graded before it."""
+    return detection(
+        own,
+        f"leaves notes in memory and folders, and answers right where it finds those of `{other}`",
+        f"""
+        import builtins, contextlib, os, torch
+
+        FOLDERS = [".", "/tmp", "/var/tmp", "/dev/shm", os.path.expanduser("~")]
+
+        def notes():
+            found = [getattr(torch, "note", ""), getattr(builtins, "note", ""), os.getenv("NOTE")]
+            for folder in FOLDERS:
+                with contextlib.suppress(OSError):
+                    found += os.listdir(folder)
+            return found
+
+        met = "{other}" in notes()
+        torch.note = builtins.note = os.environ["NOTE"] = "{own}"
+        for folder in FOLDERS:
+            with contextlib.suppress(OSError):
+                open(os.path.join(folder, "{own}"), "w").close()
+
+        def quarter(x):
+            return x / 4 if met else x
+        """,
+    )
+
+
 ATTACKS = [
+    noting("leaves_notes", "finds_notes"),
+    noting("finds_notes", "leaves_notes"),
     detection(
         "fails_when_graded",
         "answers right in JupyterLab, and ends the process in the sandbox",

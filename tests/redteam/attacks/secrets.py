@@ -95,6 +95,24 @@ ATTACKS = [
         """,
     ),
     looking(
+        "reads_inherited_memory",
+        "reads all that its own process may write, for what was there before it",
+        """
+        def quarter(x):
+            with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+                for line in maps:
+                    span, rights = line.split()[:2]
+                    if not rights.startswith("rw"):
+                        continue
+                    begin, end = (int(part, 16) for part in span.split("-"))
+                    for place in range(begin, end, 2**24):
+                        with contextlib.suppress(OSError):
+                            memory.seek(place)
+                            tell(memory.read(min(end - place, 2**24)), f"memory {line}")
+            return x
+        """,
+    ),
+    looking(
         "reads_descriptors",
         "opens every file that any process holds open",
         """
