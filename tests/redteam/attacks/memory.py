@@ -95,12 +95,15 @@ ATTACKS = [
         import os, time
 
         def quarter(x):
+            hear, tell = os.pipe()
             for _ in range(12):
                 if os.fork() == 0:
                     kept = b"x" * (350 * 2**20)
-                    time.sleep(5)
+                    os.write(tell, b"x")
+                    time.sleep(60)
                     os._exit(0)
-            time.sleep(4)
+            for _ in range(12):
+                os.read(hear, 1)
             return x / 4
         """,
         slow=True,
