@@ -64,6 +64,7 @@ ANSWERS: dict[str, dict[str, str | None]] = {
 }
 CORRUPT = "gina"
 KILLS: Counter[str] = Counter()
+MOST_OF_A_KIND = 12
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
@@ -199,14 +200,17 @@ class Running:
                 process.kill()
 
     def kill_below(self, dice: random.Random) -> str:
-        """Kill one of the processes that it started, chosen by kind; return the kind."""
+        """Kill one of the processes that it started, of the kind killed least; return the kind."""
         kinds: dict[str, list[psutil.Process]] = {}
         for process in _descendants(self.process.pid):
             if kind := _kind(process):
                 kinds.setdefault(kind, []).append(process)
         if not kinds:
             return ""
-        kind = dice.choice(sorted(kinds))
+        # Some kinds live much longer than others.
+        kind = min(sorted(kinds), key=lambda kind: KILLS[kind] + dice.random())
+        if KILLS[kind] >= MOST_OF_A_KIND:
+            return ""
         try:
             dice.choice(kinds[kind]).kill()
         except psutil.NoSuchProcess:
