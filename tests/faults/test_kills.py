@@ -75,6 +75,10 @@ def test_workers_judges_sandboxes_and_nbgrader_are_killed(
             assert "Traceback" not in running.text(), running.text()
             made.check_files()
             assert before.items() <= made.verdicts().items()
+        # Who could not be judged because of the kills is judged now.
+        kept = made.verdicts()
+        made.grade()
+        assert kept.items() <= made.verdicts().items()
         check_end(made, undisturbed)
 
 
