@@ -33,6 +33,8 @@ def noting(own: str, other: str) -> object:
         def quarter(x):
             return x / 4 if met else x
         """,
+        # One by one, the tests judge attacks in one sandbox that they share.
+        slow=True,
     )
 
 
