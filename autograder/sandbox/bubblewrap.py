@@ -182,11 +182,11 @@ def _file_system(work_bytes: int, course_data: bool) -> list[str]:
     if any(PACKAGE.is_relative_to(folder) for folder in (*_python_folders(), *SYSTEM)):
         # Installed into this Python: hide the checks and solutions again.
         options += ["--size", str(work_bytes), "--tmpfs", str(PACKAGE)]
-    shown = [PACKAGE / "__init__.py", PACKAGE / "sandbox", COURSE_UTILS]
+    for path in (PACKAGE / "__init__.py", PACKAGE / "sandbox", COURSE_UTILS):
+        options += ["--ro-bind", str(path), str(path)]
     if course_data:
-        shown.append(COURSE_UTILS.parent / "data")
-    for path in shown:
-        options += ["--ro-bind-try", str(path), str(path)]
+        data = str(COURSE_UTILS.parent / "data")
+        options += ["--ro-bind-try", data, data]
     return [*options, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", WORK]
 
 

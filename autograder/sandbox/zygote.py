@@ -20,14 +20,13 @@ from autograder.sandbox.bubblewrap import (
 )
 from autograder.sandbox.channel import LENGTH
 from autograder.sandbox.system_calls import filter_descriptor
-from autograder.sandbox.warm_start import Guest, Template, template
+from autograder.sandbox.warm_start import START_SECONDS, Guest, Template, template
 from autograder.sandbox.watch import LimitExceeded, Watch, children
 from autograder.sandbox.wire import WireError, decode
 from autograder.settings import Limits
 
 POLL_SECONDS = 0.1
-# Nothing of a student's runs meanwhile: these are long, for a machine that is very busy.
-START_SECONDS = 600.0
+# Nothing of a student's runs meanwhile: it is long, for a machine that is very busy.
 EXIT_SECONDS = 60.0
 CLOSE_SECONDS = 10.0
 FORK = b"F"
