@@ -70,8 +70,11 @@ def leave(text):
 
 def found():
     import torch
+    # The course itself may lie below /tmp; nothing else of the machine does.
+    above = {place.split("/")[2] for place in sys.path if place.startswith("/tmp/")}
     places = [name for folder in (".", "/tmp", "/dev/shm") for name in os.listdir(folder)]
-    return places + [text for text in [getattr(torch, "left_here", "")] if text]
+    texts = [text for text in [getattr(torch, "left_here", "")] if text]
+    return [place for place in places if place not in above] + texts
 
 def running():
     names = filter(str.isdigit, os.listdir("/proc"))
@@ -160,8 +163,7 @@ def test_without_its_template_a_sandbox_starts_by_itself(monkeypatch: pytest.Mon
     ended._process.kill()
     ended._process.wait()
     with Session(CELLS) as session:
-        assert ask(session, "running")[-1] != "cat"
-        assert not any(name == "cat" for name in ask(session, "running"))
+        assert "cat" not in ask(session, "running")
     keep_template()
     assert warm_start.template() is not ended
     with Session(CELLS) as session:
