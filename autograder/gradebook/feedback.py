@@ -17,6 +17,7 @@ from nbconvert.filters import Highlight2HTML
 from nbformat import NotebookNode
 from traitlets import default
 
+from autograder.gradebook.given_text import given_markdown
 from autograder.gradebook.sanitize import plain_text
 from autograder.judge.verdict import CheckVerdict, ExerciseVerdict
 
@@ -41,6 +42,7 @@ class FeedbackExporter(HTMLExporter):
         """Return the filters that the templates use."""
         yield from super().default_filters()
         yield "highlight_code", _coloured
+        yield "given_markdown", given_markdown
 
     def from_notebook_node(
         self, nb: NotebookNode, resources: dict[str, Any] | None = None, **kw: Any

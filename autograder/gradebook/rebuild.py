@@ -19,6 +19,7 @@ from nbgrader.preprocessors import NbGraderPreprocessor
 from autograder.authoring.build import student_notebook
 from autograder.authoring.source import TopicSource, load_source
 from autograder.gradebook.books import reset_grades
+from autograder.gradebook.given_text import GIVEN_KEY
 from autograder.gradebook.sanitize import Shown, safe_outputs, without_html
 from autograder.judge.notebook_file import UnreadableError, raw_cells
 from autograder.judge.submission import (
@@ -116,6 +117,8 @@ def _filled(
         cell.source = shown.cut(submission.answers[cell.id])
     elif cell.id in submission.written and submission.written[cell.id] != cell.source:
         cell.source = without_html(shown.cut(submission.written[cell.id]))
+    elif cell.cell_type == "markdown" and "nbgrader" not in cell.metadata:
+        cell.metadata[GIVEN_KEY] = True
     is_check = cell.metadata.get("nbgrader", {}).get("grade", False)
     if cell.cell_type == "code" and not is_check:
         cell.outputs = _saved_outputs(submission.places.get(cell.id), raw)

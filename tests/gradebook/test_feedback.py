@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
+from autograder import settings
 from autograder.authoring.build import complete_notebook
 from autograder.gradebook.feedback import without_inputs
+from autograder.gradebook.given_text import given_markdown
 
 TINY = "tiny_topic"
+NOTEBOOKS = sorted((settings.REPOSITORY / "notebooks").rglob("[1-9]*.ipynb"))
 ATTACK = "</div><script>alert(1)</script> $x$"
 
 
@@ -60,6 +64,36 @@ def test_the_page(course: Any) -> None:
     assert "FAILED: norm is right" not in body
     check = course.autograded("ann").cells
     assert any("FAILED: norm is right" in str(cell.get("outputs")) for cell in check)
+
+
+def test_the_courses_formulas_need_no_network_and_students_stay_as_text(course: Any) -> None:
+    notebook = complete_notebook(TINY)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("mine: $x^{2}$, $\\text{<b>}$"))
+    course.hand_in("cat", notebook)
+    course.decide("cat", {"norm": 3.0, "Counter": 1.5})
+    course.nbgrader("autograde", TINY)
+    course.nbgrader("generate_feedback", TINY)
+    path = course.root / "course" / "feedback" / "cat" / TINY / "9_tiny_topic.html"
+    page = BeautifulSoup(path.read_text(), "html.parser")
+    given, own = page.select(".text_cell_render")[:2]
+    assert given.select("math msqrt munder, math msqrt msub")
+    assert "$" not in given.text
+    assert "$x^{2}$" in own.text
+    assert not own.select("math, b")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_every_formula_of_the_course_becomes_mathml(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    texts = [cell.source for cell in cells if cell.cell_type == "markdown"]
+    pages = [BeautifulSoup(given_markdown(text), "html.parser") for text in texts]
+    formulas = [formula for page in pages for formula in page.select("math")]
+    # A command that the converter does not know stays as it is written.
+    assert not [formula for formula in formulas if "\\" in formula.text]
+    for page in pages:
+        for part in page.select("math, code, pre"):
+            part.decompose()
+        assert "$" not in page.text
 
 
 def test_nbconverts_second_pass_would_find_nothing_to_mend(course: Any) -> None:

@@ -16,6 +16,8 @@
 # %% [markdown]
 # # A tiny topic
 #
+# $$\lVert v \rVert = \sqrt{\sum_i v_i^2}$$
+#
 # <details><summary>Hint</summary>Square first, then add.</details>
 
 # %% define
