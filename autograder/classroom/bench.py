@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from autograder.classroom.bench_scale import hand_in, run_scale
-from autograder.classroom.jobs import Job, judge_in_own_process
+from autograder.classroom.jobs import Job, end_own_process, judge_in_own_process
 from autograder.classroom.stock_course import StockCourse
 from autograder.classroom.usage import Usage, measured, one_core
 from autograder.judge.verdict import Verdict
@@ -55,6 +55,8 @@ def run_bench(
     with tempfile.TemporaryDirectory(prefix="autograder-") as folder:
         if rounds:
             _compare(topic, rounds, Path(folder), console)
+            # What is measured next must not count its memory.
+            end_own_process()
         if per_worker:
             _say(console, f"{topic}: {per_worker} completed notebooks for each worker, all warm")
             run_scale(topic, per_worker, workers, Path(folder) / "scale", console)

@@ -149,6 +149,12 @@ def judge_in_own_process(job: Job) -> str:
     return judge_parcel(pack(job))[0]
 
 
+def end_own_process() -> None:
+    """End this thread's warm process and give its memory back; the next submission starts one."""
+    if hasattr(_warm, "judge"):
+        _warm.judge.close()
+
+
 def work(judge: Callable[[Parcel], tuple[str, float | None]], parcel: Parcel) -> Judged:
     """Judge in a worker; a failure comes back as data, too."""
     import traceback

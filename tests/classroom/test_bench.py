@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from autograder import settings
-from autograder.classroom import bench, bench_scale, usage
+from autograder.classroom import bench, bench_scale, jobs, usage
 from autograder.classroom.batch import Outcome
 from autograder.classroom.bench_scale import ScaleFailed, computing_rate, run_scale, warm_rate
 from autograder.classroom.jobs import Job, Judged
@@ -111,6 +112,29 @@ def test_it_says_what_was_measured() -> None:
     }
     assert rows["this judge"] == ["5.00", "12.0", "6.0", "300"]
     assert rows["3 students"] == ["15.00", "4.0", "2.0", "300"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_class_is_measured_without_the_process_that_was_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said = []
+
+    class FakeWarmJudge:
+        def judge(self, order: dict[str, str], _seconds: float) -> int:
+            said.append("judged")
+            Path(order["output"]).write_text(judged(True))
+            return 0
+
+        def close(self) -> None:
+            said.append("ended")
+
+    monkeypatch.setattr(jobs, "WarmJudge", FakeWarmJudge)
+    monkeypatch.setattr(jobs, "_warm", threading.local())
+    monkeypatch.setattr(bench, "judge_in_own_process", jobs.judge_in_own_process)
+    monkeypatch.setattr(bench, "_grade", lambda topic, workers, course: said.append("class"))
+    bench.run_bench("network_pruning", 1, 0, [2], 1, Console(record=True))
+    assert said == ["judged", "judged", "ended", "class"]
 
 
 @pytest.mark.usefixtures("quick")
