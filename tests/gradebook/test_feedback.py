@@ -45,13 +45,19 @@ def test_inputs_are_left_out(message: str, shown: str) -> None:
     assert without_inputs(message) == shown
 
 
+def written_page(course: Any, student: str) -> str:
+    """Grade what was handed in, and return the student's feedback page."""
+    course.nbgrader("autograde", TINY)
+    course.nbgrader("generate_feedback", TINY)
+    path = course.root / "course" / "feedback" / student / TINY / "9_tiny_topic.html"
+    return path.read_text()
+
+
 def test_the_page(course: Any) -> None:
     course.hand_in("ann", complete_notebook(TINY, {"norm": "def norm(values):\n    return 17"}))
     message = f"norm([3.25, 4.75]): expected 5, got 17 {ATTACK}"
     course.decide("ann", {"norm": 1.5, "Counter": 1.5}, message=message)
-    course.nbgrader("autograde", TINY)
-    course.nbgrader("generate_feedback", TINY)
-    page = (course.root / "course" / "feedback" / "ann" / TINY / "9_tiny_topic.html").read_text()
+    page = written_page(course, "ann")
     body = page[page.index("<body>") :]
     first = body.index('<div class="beside">')
     answer, verdict = body.index("17", first), body.index('<div class="verdict', first)
@@ -71,10 +77,7 @@ def test_the_courses_formulas_need_no_network_and_students_stay_as_text(course: 
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell("mine: $x^{2}$, $\\text{<b>}$"))
     course.hand_in("cat", notebook)
     course.decide("cat", {"norm": 3.0, "Counter": 1.5})
-    course.nbgrader("autograde", TINY)
-    course.nbgrader("generate_feedback", TINY)
-    path = course.root / "course" / "feedback" / "cat" / TINY / "9_tiny_topic.html"
-    page = BeautifulSoup(path.read_text(), "html.parser")
+    page = BeautifulSoup(written_page(course, "cat"), "html.parser")
     given, own = page.select(".text_cell_render")[:2]
     assert given.select("math msqrt munder, math msqrt msub")
     assert "$" not in given.text
@@ -103,10 +106,7 @@ def test_nbconverts_second_pass_would_find_nothing_to_mend(course: Any) -> None:
     next(cell for cell in notebook.cells if cell.id == "norm").outputs = [shown]
     course.hand_in("bob", notebook)
     course.decide("bob", {"norm": 3.0, "Counter": 1.5})
-    course.nbgrader("autograde", TINY)
-    course.nbgrader("generate_feedback", TINY)
-    path = course.root / "course" / "feedback" / "bob" / TINY / "9_tiny_topic.html"
-    page = BeautifulSoup(path.read_text(), "html.parser")
+    page = BeautifulSoup(written_page(course, "bob"), "html.parser")
     assert [image["alt"] for image in page.select("img")] == ["picture that the cell drew"]
     assert not page.select(".jp-Notebook")
     # Coloured as JupyterLab does it.
